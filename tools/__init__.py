@@ -1,0 +1,1 @@
+"""Tools of the house: environments, locks, generated references. Nothing here is installed."""

@@ -1,0 +1,135 @@
+"""Write or check the generated pages of docs/reference: `python -m tools.reference [--write]`.
+
+Decides: how the pages look. Leaves out: what is in them (`tools/source.py` reads it from the code,
+`docs/reference/codes.toml` says what codes mean; the commands' help is the commands' own, `tools/commands.py`).
+"""
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Sequence
+
+from tools import commands
+from tools.source import ROOT, ErrorClass, codes, error_classes, measuring_flags
+
+FOLDER = ROOT / "docs" / "reference"
+MEANINGS = FOLDER / "codes.toml"
+NOTE = "<!-- Written by `make docs` from the code and codes.toml: change those. -->\n"
+
+REASONS = """\
+# Reason codes
+
+A reason code says in one word why something was refused, failed or is doubted. Codes cross the wire in `reported`
+(`error.code`), in events (`reason`) and in trials (`error`, `flags`), and stand in the audit log; the text beside them
+is for people and may change. A code keeps its meaning; new ones may appear in any release.
+
+{note}
+## Errors
+
+Each is the `reason` of an error class. The exit code is the one of a command that ends with it
+([exit codes](exit-codes.md)).
+
+| code | side | exit code | meaning |
+|---|---|---|---|
+{errors}
+
+## In reports, events and trials
+
+| code | meaning |
+|---|---|
+{codes}
+
+## Flags of a trial
+
+A flag is a reason to doubt a measurement. It is kept beside the samples and never removes one; one that is *void* makes
+the trial's speed unusable.
+
+| flag | void | what it means and what to do |
+|---|---|---|
+{flags}
+"""
+
+EXIT_CODES = """\
+# Exit codes
+
+Both command lines, `agent` and `controller`, end with one of these.
+
+{note}
+| code | meaning | reasons |
+|---|---|---|
+{rows}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write or check the pages; return the exit code (1: a page is out of date)."""
+    parser = argparse.ArgumentParser(description="Write or check the generated pages.")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args(arguments)
+    stale = [name for name, text in pages().items() if not _is_current(name, text)]
+    for name in stale:
+        if options.write:
+            (FOLDER / name).write_text(pages()[name], encoding="utf-8")
+        print(f"docs/reference/{name}: {'written' if options.write else 'out of date, run  make docs'}")
+    return 0 if options.write or not stale else 1
+
+
+def pages() -> dict[str, str]:
+    """Return file name -> text of every generated page.
+
+    Raises:
+        KeyError: A code or exit code has no meaning in codes.toml.
+    """
+    return {"reasons.md": _reasons(), "exit-codes.md": _exit_codes(), "commands.md": commands.page(NOTE)}
+
+
+def undocumented() -> list[str]:
+    """Return what keeps the pages from being right: codes without a meaning, and meanings without a code."""
+    meanings = tomllib.loads(MEANINGS.read_text(encoding="utf-8"))
+    given, described = set(other_codes()), set(meanings["codes"])
+    faults = [f"{code} has no meaning in docs/reference/codes.toml" for code in sorted(given - described)]
+    faults += [f"{code} in docs/reference/codes.toml is given nowhere" for code in sorted(described - given)]
+    used = {str(error.exit_code) for error in error_classes() if error.exit_code is not None}
+    return faults + [f"exit code {code} has no meaning" for code in sorted(used - set(meanings["exit_codes"]))]
+
+
+def other_codes() -> list[str]:
+    """Return the codes that neither an error class nor a measuring flag explains."""
+    explained = {error.reason for error in error_classes()} | set(measuring_flags())
+    return [code for code in codes() if code not in explained]
+
+
+def _is_current(name: str, text: str) -> bool:
+    path = FOLDER / name
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _reasons() -> str:
+    meanings = tomllib.loads(MEANINGS.read_text(encoding="utf-8"))["codes"]
+    return REASONS.format(
+        note=NOTE,
+        errors="\n".join(_error_row(error) for error in sorted(error_classes(), key=lambda one: one.reason)),
+        codes="\n".join(f"| `{code}` | {meanings[code]} |" for code in other_codes()),
+        flags="\n".join(
+            f"| `{flag}` | {'void' if void else ''} | {remedy[0].upper()}{remedy[1:]}. |"
+            for flag, (remedy, void) in sorted(measuring_flags().items())
+        ),
+    )
+
+
+def _error_row(error: ErrorClass) -> str:
+    exit_code = "" if error.exit_code is None else error.exit_code
+    return f"| `{error.reason}` | {error.package} | {exit_code} | {error.meaning} |"
+
+
+def _exit_codes() -> str:
+    meanings = tomllib.loads(MEANINGS.read_text(encoding="utf-8"))["exit_codes"]
+    rows = []
+    for code, meaning in meanings.items():
+        reasons = sorted({f"`{error.reason}`" for error in error_classes() if str(error.exit_code) == code})
+        rows.append(f"| {code} | {meaning} | {', '.join(reasons)} |")
+    return EXIT_CODES.format(note=NOTE, rows="\n".join(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
