@@ -1,0 +1,277 @@
+"""The control process: what arrives becomes events of the machines, and everything else hangs on it.
+
+Decides: wiring, the order of starting and stopping, and which workload a document belongs to. Leaves out: the decisions
+(`update/machine.py`, `plan/agenda.py`), the work (children) and the network (`mqtt.py`).
+It loads neither numpy nor numba nor an engine.
+"""
+
+import logging
+import shutil
+import signal
+from collections.abc import Callable
+from functools import partial
+
+from agent.artifacts.channel import BrokerChannel
+from agent.artifacts.downloads import Downloads
+from agent.artifacts.store import ArtifactStore
+from agent.child import cap_kind, drop_stale_cgroups
+from agent.config import AgentConfig, broker_password
+from agent.device.identity import Identity, StateLock
+from agent.device.reporter import Reporter, presence
+from agent.inventory import agent_version, find_engines, take_inventory
+from agent.loop import Loop
+from agent.mqtt import (
+    AckReceived,
+    ChunkReceived,
+    Connected,
+    DesiredReceived,
+    Disconnected,
+    Inbound,
+    Link,
+    PlanReceived,
+    Unreadable,
+)
+from agent.plan.runner import PlanRunner, Surroundings
+from agent.supervise.run import RunSetup
+from agent.supervise.serving import Serving
+from agent.update.judge import DISK_MARGIN_BYTES
+from agent.update.slots import WorkloadFolder, saved_workloads
+from agent.update.trust import Trust
+from agent.update.vocabulary import DesiredArrived, Facts, Restarted, Tell
+from agent.update.workload import Device, Workload
+from wire.device_state import State
+from wire.envelope import Envelope
+from wire.errors import WireError
+
+log = logging.getLogger(__name__)
+
+MOST_WORKLOADS = 32
+STOP_S = 4.0
+STOP_LOOK_S = 0.05
+_CHANGING = frozenset({State.SELFTEST, State.SHADOW, State.SWITCH, State.PROBATION, State.ROLLBACK})
+
+
+class Daemon:
+    """One agent, from `run` to its end."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        """Take the state folder and put everything together; nothing runs yet.
+
+        Raises:
+            AlreadyRuns: Another agent has the state folder.
+            ConfigurationError: The password cannot be read.
+            TrustError: A trusted key is none.
+        """
+        self._config = config
+        self._trust = Trust(config.trusted_keys)
+        password = broker_password(config)
+        self._lock = StateLock(config.state_dir)
+        prepare_folders(config)
+        self._identity = Identity(config.state_dir)
+        self._version = agent_version()
+        self._cap_by = cap_kind() if config.memory_cap_bytes is not None else None
+        self._loop = Loop()
+        self._store = ArtifactStore(config.state_dir)
+        will = presence(config, self._identity, self._version, False)
+        self._link = Link(config.broker, password, will, lambda inbound: self._loop.post(partial(self._hear, inbound)))
+        self._channel = BrokerChannel(self._link, config.fleet)
+        self._reporter = Reporter(config, self._identity, self._version, self._link)
+        self._downloads = Downloads(config.device, self._store, self._channel, self._loop, self._corrupted)
+        self._plan = PlanRunner(self._plan_surroundings())
+        self._workloads: dict[str, Workload] = {}
+
+    def run(self) -> None:
+        """Serve and listen until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._loop.stop())
+        drop_stale_cgroups()
+        log.info(
+            "agent %s: %s/%s, boot %s", self._version, self._config.fleet, self._config.device, self._identity.boot_id
+        )
+        self._loop.post(self._start)
+        try:
+            self._loop.run()
+        finally:
+            self._stop()
+
+    # --- start and stop -------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._link.start()
+        for name in saved_workloads(self._config.state_dir):
+            self._workload(name).handle(Restarted())
+        if self._store.free_bytes() < DISK_MARGIN_BYTES:
+            self._collect_garbage(True)
+        self._plan.advance()
+        self._loop.after(self._config.metrics_interval_s, self._say_metrics)
+
+    def _stop(self) -> None:
+        """End the children, then say goodbye. A second signal does not interrupt it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        log.info("stopping")
+        self._plan.stop()
+        self._downloads.stop()
+        for workload in self._workloads.values():
+            workload.stop()
+        self._wait_for_children()
+        self._link.stop(presence(self._config, self._identity, self._version, False))
+        self._lock.release()
+
+    def _wait_for_children(self) -> None:
+        for _ in range(round(STOP_S / STOP_LOOK_S)):
+            if not any(workload.serving.busy for workload in self._workloads.values()):
+                return
+            self._loop.run_for(STOP_LOOK_S)
+
+    # --- what arrives ---------------------------------------------------------------------------------------------
+
+    def _hear(self, inbound: Inbound) -> None:
+        match inbound:
+            case ChunkReceived():
+                self._channel.arrived(inbound)
+            case DesiredReceived(workload, envelope):
+                self._desired(workload, envelope)
+            case PlanReceived(envelope):
+                self._plan_arrived(envelope)
+            case AckReceived(ack):
+                self._plan.acknowledged(ack.trials)
+            case Connected():
+                self._connected()
+            case Disconnected():
+                pass  # serving goes on; the link keeps trying
+            case Unreadable(topic, workload, reason, detail):
+                self._refuse(workload, reason, f"{topic}: {detail}")
+
+    def _connected(self) -> None:
+        """Say everything again: the broker may have lost what it retained."""
+        names = tuple(self._workloads)
+        self._reporter.say_online(take_inventory(self._config, self._cap_by, self._store.free_bytes(), names))
+        for workload in self._workloads.values():
+            workload.report()
+        self._downloads.ask_again()
+        self._plan.connected()
+
+    def _desired(self, workload: str, envelope: Envelope) -> None:
+        try:
+            desired = self._trust.desired(envelope)
+        except WireError as exc:
+            self._refuse(workload, exc.reason, str(exc))
+            return
+        if desired.workload != workload or (desired.fleet, desired.device) != (self._config.fleet, self._config.device):
+            meant = f"{desired.fleet}/{desired.device}/{desired.workload}"
+            self._refuse(workload, "not_for_us", f"a document for {meant} came on the topic of {workload}", desired.gen)
+            return
+        if workload not in self._workloads and len(self._workloads) >= MOST_WORKLOADS:
+            self._refuse(workload, "too_many_workloads", f"this device serves at most {MOST_WORKLOADS}", desired.gen)
+            return
+        self._identity.saw_signed(desired.issued_s)
+        serving = workload in self._workloads and self._workloads[workload].serving.bundle is not None
+        self._workload(workload).handle(DesiredArrived(desired, self._facts(serving)))
+
+    def _plan_arrived(self, envelope: Envelope) -> None:
+        try:
+            plan = self._trust.plan(envelope)
+        except WireError as exc:
+            self._refuse(None, exc.reason, str(exc))
+            return
+        if (plan.fleet, plan.device) == (self._config.fleet, self._config.device):
+            self._identity.saw_signed(plan.issued_s)
+        self._plan.arrived(plan)
+
+    def _refuse(self, workload: str | None, reason: str, detail: str, gen: int = 0) -> None:
+        log.warning("refused (%s): %s", reason, detail)
+        self._reporter.tell(workload, Tell("refused", gen, reason=reason, detail=detail))
+
+    def _corrupted(self, artifact: str, chunk: str) -> None:
+        detail = f"chunk {chunk[:12]} of {artifact[:12]} arrived damaged and is asked for again"
+        self._reporter.tell(None, Tell("agent", 0, reason="chunk_corrupted", detail=detail))
+
+    # --- workloads ------------------------------------------------------------------------------------------------
+
+    def _workload(self, name: str) -> Workload:
+        """Return the workload, made on demand."""
+        if name not in self._workloads:
+            self._workloads[name] = self._make_workload(name)
+        return self._workloads[name]
+
+    def _make_workload(self, name: str) -> Workload:
+        def tell(reason: str, detail: str) -> None:
+            gen = self._workloads[name].saved.gen if name in self._workloads else 0
+            self._reporter.tell(name, Tell("serving", gen, reason=reason, detail=detail))
+
+        serving = Serving(name, RunSetup(self._loop, self._config), self._store.find, tell)
+        folder = WorkloadFolder(self._config.state_dir / "workloads" / name)
+        return Workload(folder, serving, self._shared())
+
+    def _shared(self) -> Device:
+        return Device(
+            config=self._config,
+            loop=self._loop,
+            store=self._store,
+            downloads=self._downloads,
+            reporter=self._reporter,
+            facts=self._facts,
+            collect_garbage=self._collect_garbage,
+            when_not_measuring=self._plan.when_not_measuring,
+        )
+
+    def _facts(self, serving: bool = False) -> Facts:
+        return Facts(
+            fleet=self._config.fleet,
+            device=self._config.device,
+            engines=frozenset(engine.name for engine in find_engines(self._config.engines_allowed)),
+            disk_free_bytes=self._store.free_bytes(),
+            now_s=self._identity.now_s(),
+            serving=serving,
+            complete=self._store.digests(),
+        )
+
+    def _collect_garbage(self, is_short: bool) -> None:
+        """Drop what nobody names. While the disk is short, plans keep only what they still need."""
+        wanted = {digest for workload in self._workloads.values() for digest in workload.wanted()}
+        planned = self._plan.agenda.open_artifacts() if is_short else self._plan.agenda.artifacts()
+        self._store.collect(wanted | planned | self._downloads.digests, wanted | planned | self._downloads.digests)
+
+    # --- measuring and metrics ------------------------------------------------------------------------------------
+
+    def _plan_surroundings(self) -> Surroundings:
+        return Surroundings(
+            config=self._config,
+            version=self._version,
+            loop=self._loop,
+            downloads=self._downloads,
+            facts=self._facts,
+            changing=lambda: any(workload.saved.state in _CHANGING for workload in self._workloads.values()),
+            pause=self._pause_serving,
+            resume=lambda: self._each_serving(lambda serving: serving.resume()),
+            tell=lambda tell: self._reporter.tell(None, tell),
+            send=self._reporter.send_part,
+        )
+
+    def _pause_serving(self) -> bool:
+        """Pause all workloads; return whether queries are lost by it."""
+        asks = self._config.serve.source.kind != "none"
+        lost = asks and any(workload.serving.bundle is not None for workload in self._workloads.values())
+        self._each_serving(lambda serving: serving.pause())
+        return lost
+
+    def _each_serving(self, call: Callable[[Serving], None]) -> None:
+        for workload in self._workloads.values():
+            call(workload.serving)
+
+    def _say_metrics(self) -> None:
+        interval_s = self._config.metrics_interval_s
+        self._loop.after(interval_s, self._say_metrics)
+        counted = [workload.serving.tally.take(workload.serving.bundle) for workload in self._workloads.values()]
+        self._reporter.say_metrics(interval_s, tuple(counted))
+
+
+def prepare_folders(config: AgentConfig) -> None:
+    """Make the folders that workers use, and clear what an earlier run left of its orders."""
+    state_dir = config.state_dir
+    shutil.rmtree(state_dir / "run", ignore_errors=True)
+    for folder in (state_dir / "run", state_dir / "workloads", config.kernel_cache):
+        folder.mkdir(parents=True, exist_ok=True)
+    if config.host_lock is not None:
+        config.host_lock.parent.mkdir(parents=True, exist_ok=True)

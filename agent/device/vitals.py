@@ -1,0 +1,90 @@
+"""How the device does now: the agent's own memory, free memory, temperature, load, throttling.
+
+Decides: where each number comes from; what a device does not tell is null, never guessed. Leaves out: the workers'
+conditions while they measure (`agent/measure/conditions.py`).
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_KIB = 1024
+_THROTTLE_FILES = (
+    "sys/devices/platform/soc/soc:firmware/get_throttled",
+    "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
+)
+_THROTTLED_NOW_BITS = 0b1111
+"""Bits 0 to 3 of a Pi's firmware word are live; 16 to 19 are sticky. Source: Raspberry Pi documentation, vcgencmd."""
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """One reading. Null where the device does not tell."""
+
+    agent_pss_bytes: int | None
+    memory_available_bytes: int | None
+    temperature_celsius: float | None
+    load_1m: float | None
+    throttled: bool | None
+
+
+def read_vitals(root: Path = Path("/")) -> Vitals:
+    """Return how the device does now."""
+    return Vitals(
+        agent_pss_bytes=_kib_line(root / "proc/self/smaps_rollup", "Pss:"),
+        memory_available_bytes=_kib_line(root / "proc/meminfo", "MemAvailable:"),
+        temperature_celsius=_hottest_celsius(root),
+        load_1m=_load(),
+        throttled=_throttled(root),
+    )
+
+
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Return the memory of the device [bytes]; 0 where it does not tell."""
+    return _kib_line(root / "proc/meminfo", "MemTotal:") or 0
+
+
+def sensor_names(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return what the device can tell of itself: temperatures by zone, throttling, pressure, power."""
+    zones = sorted(root.glob("sys/class/thermal/thermal_zone*/type"))
+    names = [f"temperature:{_text(zone) or zone.parent.name}" for zone in zones]
+    names += ["throttled"] if _throttled(root) is not None else []
+    names += [f"pressure:{path.name}" for path in sorted(root.glob("proc/pressure/*"))]
+    names += [f"power:{_text(path) or path.parent.name}" for path in sorted(root.glob("sys/class/hwmon/*/name"))]
+    return tuple(name[:64] for name in names[:64])
+
+
+def _kib_line(path: Path, key: str) -> int | None:
+    for line in _text(path).splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * _KIB
+    return None
+
+
+def _hottest_celsius(root: Path) -> float | None:
+    readings = [_text(path) for path in root.glob("sys/class/thermal/thermal_zone*/temp")]
+    celsius = [int(reading) / 1000 for reading in readings if reading.lstrip("-").isdigit()]
+    plausible = [degrees for degrees in celsius if -40 <= degrees <= 150]
+    return max(plausible, default=None)
+
+
+def _load() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+def _throttled(root: Path) -> bool | None:
+    for name in _THROTTLE_FILES:
+        word = _text(root / name)
+        if word:
+            return bool(int(word, 16) & _THROTTLED_NOW_BITS)
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

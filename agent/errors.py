@@ -1,0 +1,74 @@
+"""Errors of the agent. Each carries a `reason` (crosses the wire, documented) and the exit code of a command.
+
+The message says what was wrong, where, and what to do next.
+"""
+
+
+class AgentError(Exception):
+    """Base of this package's errors."""
+
+    reason = "agent_error"
+    exit_code = 1
+
+
+class ConfigurationError(AgentError):
+    """The agent's configuration file or a variable does not say what it must."""
+
+    reason = "configuration_invalid"
+    exit_code = 3
+
+
+class NotFound(AgentError):
+    """A bundle, file or workload that is asked for is not there."""
+
+    reason = "not_found"
+    exit_code = 4
+
+
+class BadBundle(AgentError):
+    """A bundle's files do not form what its manifest says."""
+
+    reason = "bad_bundle"
+    exit_code = 5
+
+
+class BadQuery(AgentError):
+    """A query does not fit the bundle's specification: shape, dtype, or values that it refuses."""
+
+    reason = "bad_query"
+    exit_code = 5
+
+
+class EngineUnavailable(AgentError):
+    """The engine that a bundle needs is not installed, or not allowed on this device."""
+
+    reason = "engine_missing"
+    exit_code = 5
+
+
+class EngineFailed(AgentError):
+    """An engine refused a model, or failed while it ran."""
+
+    reason = "engine_failed"
+    exit_code = 5
+
+
+class BrokerUnreachable(AgentError):
+    """No broker answers, or it refuses the credentials."""
+
+    reason = "broker_unreachable"
+    exit_code = 6
+
+
+class TrustError(AgentError):
+    """A key or signature does not hold."""
+
+    reason = "trust"
+    exit_code = 11
+
+
+class DiskFull(AgentError):
+    """The device's disk has no room."""
+
+    reason = "disk_full"
+    exit_code = 12

@@ -1,0 +1,82 @@
+"""A kernel's signature: the text that numba reads, and what the same kernel looks like through C's calling convention.
+
+An array crosses as its address and its lengths, a number as itself. Arrays are C-contiguous.
+"""
+
+import ctypes
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+C_TYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float64": ctypes.c_double, "void": None}
+_ARGUMENT = re.compile(r"(\w+)(\[(?:[:, ]*)::1\])?")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A number (no axes) or an array's element type and number of axes."""
+
+    dtype: str
+    axes: int
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Result and arguments of a kernel."""
+
+    text: str
+    result: str
+    arguments: tuple[Argument, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Signature":
+        """Read a numba signature of the kind `int64(float64[:, ::1], int64)`."""
+        result, _, inside = text.partition("(")
+        found = _ARGUMENT.finditer(inside.rstrip(")"))
+        arguments = [Argument(one[1], one[2].count(",") + 1 if one[2] else 0) for one in found]
+        return cls(text, result, tuple(arguments))
+
+    def native(self, library: Path, name: str) -> Any:
+        """Return the C function `name` of `library` with its types set.
+
+        Raises:
+            OSError: The library cannot be loaded.
+        """
+        function = getattr(_opened(library), name)
+        function.restype = C_TYPES[self.result]
+        function.argtypes = [kind for argument in self.arguments for kind in _c_types(argument)]
+        return function
+
+    def flatten(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """Return `args` as the C function takes them.
+
+        Raises:
+            TypeError: Another number of arguments, dtype or number of axes, or an array that is not C-contiguous:
+                through C it would be read as something else.
+        """
+        if len(args) != len(self.arguments):
+            raise TypeError(f"a kernel {self.text} was given {len(args)} arguments")
+        flat: list[Any] = []
+        for argument, value in zip(self.arguments, args, strict=True):
+            flat += _flattened(argument, value) if argument.axes else [value]
+        return tuple(flat)
+
+
+@cache
+def _opened(library: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(library))
+
+
+def _c_types(argument: Argument) -> list[Any]:
+    if argument.axes:
+        return [ctypes.c_void_p] + [ctypes.c_int64] * argument.axes
+    return [C_TYPES[argument.dtype]]
+
+
+def _flattened(argument: Argument, array: Any) -> list[Any]:
+    if array.dtype.name != argument.dtype or array.ndim != argument.axes or not array.flags.c_contiguous:
+        raise TypeError(f"expected a contiguous {argument}, given {array.dtype} with shape {array.shape}")
+    return [array.ctypes.data, *array.shape]

@@ -1,0 +1,134 @@
+"""From what the workers left to the record of a trial.
+
+Decides: which outcome and which flags a record has. Leaves out: running anything.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.measure.orders import Result
+from agent.measure.protocol import GRADES, REMEDIES, GradeRule, interval_reached
+from wire.trial import Flag, Golden, MemoryUse, Predictions, Replicate, TrialRecord, TrialRequest
+
+OUTCOMES = {"unfit": "unfit", "incompatible": "incompatible", "failed": "failed"}
+
+
+@dataclass
+class Measured:
+    """One variant of a group, as far as it has come."""
+
+    request: TrialRequest
+    bundle: Path | None
+    evaluation: Path | None
+    replicates: list[Replicate] = field(default_factory=list)
+    golden: Golden | None = None
+    memory: MemoryUse | None = None
+    predictions: Predictions | None = None
+    engine_version: str = ""
+    outcome: str = "measured"
+    error: str = ""
+    wall_s: float = 0.0
+    repeated: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still worth a process: nothing has gone wrong."""
+        return self.outcome == "measured"
+
+    @property
+    def rule(self) -> GradeRule:
+        return GRADES[self.request.grade]
+
+    def take(self, result: Result) -> None:
+        """Add what a worker answered; the first thing that went wrong stays."""
+        self.engine_version = result.engine_version or self.engine_version
+        self.golden = result.golden or self.golden
+        self.memory = result.memory or self.memory
+        self.predictions = result.predictions or self.predictions
+        if result.replicate is not None:
+            self.replicates.append(result.replicate)
+        if result.outcome != "ok" and self.alive:
+            detail = "" if result.error is None else f"{result.error.code}: {result.error.detail}"
+            self.give_up(OUTCOMES[result.outcome], detail)
+
+    def give_up(self, outcome: str, error: str) -> None:
+        """End this variant with `outcome`."""
+        self.outcome, self.error = outcome, error[:2000]
+
+    def doubtful(self) -> bool:
+        """Return whether the last process should be repeated: once, and the doubtful one stays in the record."""
+        flags = self.replicates[-1].flags if self.replicates else ()
+        disturbed = "disturbed" in flags and self.rule.repeats_disturbed
+        return disturbed or any(REMEDIES[reason][1] for reason in flags)
+
+    def settled(self) -> bool:
+        """Return whether its interval is as narrow as the grade asks for."""
+        medians = process_medians(self.replicates)
+        return len(medians) >= 2 and interval_reached(medians, self.rule)
+
+
+def process_medians(replicates: Sequence[Replicate]) -> list[float]:
+    """Return the median latency of each process [ns]."""
+    return [float(statistics.median(replicate.total_ns.unpack())) for replicate in replicates]
+
+
+def flags_of(measured: Measured, busy: bool) -> tuple[Flag, ...]:
+    """Return all reasons to doubt this variant's numbers, each once."""
+    seen = Counter(reason for replicate in measured.replicates for reason in replicate.flags)
+    reasons = set(seen)
+    if busy:
+        reasons.add("busy_host")
+    if measured.alive and not measured.settled():
+        reasons.add("interval_not_reached")
+    return tuple(_flag(reason, 2 * seen[reason] > len(measured.replicates)) for reason in sorted(reasons))
+
+
+def _flag(reason: str, in_most_processes: bool) -> Flag:
+    """A void reason voids the trial where it holds in most of its processes: their median is then no sound one."""
+    remedy, void = REMEDIES[reason]
+    return Flag(reason=reason, remedy=remedy, void=void and in_most_processes)
+
+
+def assemble(measured: Measured, shared: dict[str, Any], conditions: dict[str, Any], busy: bool) -> TrialRecord:
+    """Return the record of one variant.
+
+    Args:
+        measured: All that came of it.
+        shared: Fields that all records of the group share (fleet, device, threads, …).
+        conditions: Those of the group.
+        busy: Whether the processor was busy when measuring began.
+    """
+    request = measured.request
+    return TrialRecord(
+        **shared,
+        trial=request.trial,
+        workload=request.workload,
+        bundle=request.bundle.digest,
+        variant=request.variant,
+        control=request.control,
+        engine=request.engine,
+        engine_version=measured.engine_version,
+        engine_options=_engine_options(measured),
+        scenario=request.scenario,
+        grade=request.grade,
+        outcome=measured.outcome,  # type: ignore[arg-type]  # one of OUTCOMES, or `measured`
+        error=measured.error,
+        replicates=tuple(measured.replicates),
+        memory=measured.memory,
+        predictions=measured.predictions,
+        golden=measured.golden,
+        conditions=conditions,
+        flags=flags_of(measured, busy),
+        wall_s=round(measured.wall_s, 3),
+    )
+
+
+def _engine_options(measured: Measured) -> dict[str, Any]:
+    if not measured.replicates:
+        return {}
+    settings: dict[str, Any] = measured.replicates[0].conditions.get("engine_settings", {})
+    return settings

@@ -1,0 +1,1 @@
+"""Serving: the worker that answers queries, and where its queries come from."""

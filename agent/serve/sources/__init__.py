@@ -1,0 +1,1 @@
+"""Where queries come from: one source a module, behind `base.Source`."""

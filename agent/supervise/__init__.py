@@ -1,0 +1,1 @@
+"""Keeping a workload served: one worker process at a time, two while they change over."""

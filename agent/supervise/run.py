@@ -1,0 +1,165 @@
+"""One run of a serving worker: from its start over its first "ready" to its end, watched for silence.
+
+Decides: when a worker is ready, when it is taken for hung, and what its end is called. Leaves out: whether another one
+follows (`serving.py`).
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.child import Cap, make_cap
+from agent.config import AgentConfig
+from agent.loop import Loop, Timer
+from agent.serve.orders import ServeOrder
+from agent.supervise.worker_process import WorkerProcess
+from wire.update import ReportedError
+
+log = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 120.0
+"""Import, load and, on a first start, kernels from the cache: seconds on a Pi; a worker that takes longer hangs."""
+
+LONGEST_SILENCE_S = 60.0
+"""A worker that serves says something every few seconds; boards that swap get some patience."""
+
+METRICS_EVERY_S = 1.0
+"""The worker's lines come often, so that a short probation sees queries; the agent merges them to its own interval."""
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What all runs of this agent share."""
+
+    loop: Loop
+    config: AgentConfig
+
+    def order(self, workload: str, bundle_dir: Path, cap: Cap) -> ServeOrder:
+        """Return what the worker of `bundle_dir` is told."""
+        return ServeOrder.model_validate(
+            {
+                "workload": workload,
+                "bundle_dir": bundle_dir,
+                "threads": self.config.threads,
+                "memory_cap_bytes": cap.limit_bytes,
+                "memory_cap_by": cap.by or "rlimit",
+                "cache_dir": self.config.kernel_cache,
+                "source": self.config.serve.source.model_dump(),
+                "metrics_interval_s": METRICS_EVERY_S,
+            }
+        )
+
+
+class ServingRun:
+    """A worker that serves one bundle. `on_end(error)` is called once, however it ends; null error: it was asked to."""
+
+    def __init__(
+        self,
+        setup: RunSetup,
+        workload: str,
+        bundle: str,
+        bundle_dir: Path,
+        *,
+        on_ready: Callable[["ServingRun"], None],
+        on_metrics: Callable[[Mapping[str, Any]], None],
+        on_end: Callable[["ServingRun", ReportedError | None], None],
+    ) -> None:
+        """Start the worker.
+
+        Raises:
+            OSError: The process could not be made, or its order not written.
+        """
+        self.bundle = bundle
+        self.ready = False
+        self._setup = setup
+        self._on_ready = on_ready
+        self._on_metrics = on_metrics
+        self._on_end = on_end
+        self._stopping = False
+        self._paused = False
+        self._fault: ReportedError | None = None
+        self._last_error = ""
+        self._watchdog: Timer | None = None
+        self._process = self._start(workload, bundle_dir)
+        self._expect_a_word(READY_TIMEOUT_S)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopping
+
+    def stop(self) -> None:
+        """Ask the worker to end."""
+        self._stopping = True
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self._stopping = True
+        self._process.kill()
+
+    def pause(self) -> None:
+        """Have the worker take no more queries."""
+        self._paused = True
+        self._process.say(do="pause")
+
+    def resume(self) -> None:
+        self._paused = False
+        self._process.say(do="resume")
+        self._expect_a_word(LONGEST_SILENCE_S)
+
+    def _start(self, workload: str, bundle_dir: Path) -> WorkerProcess:
+        cap = make_cap(self._setup.config.memory_cap_bytes)
+        order = self._setup.order(workload, bundle_dir, cap)
+        folder = self._setup.config.state_dir / "run"
+        path = folder / f"serve-{workload}-{self.bundle[:12]}.json"
+        path.write_text(order.model_dump_json(exclude_none=True), encoding="utf-8")
+        return WorkerProcess(
+            self._setup.loop, path, self._setup.config.threads, cap, on_line=self._heard, on_end=self._ended
+        )
+
+    def _heard(self, line: Mapping[str, Any]) -> None:
+        self._expect_a_word(LONGEST_SILENCE_S if self.ready else READY_TIMEOUT_S)
+        match line.get("event"):
+            case "ready" if not self.ready and not self._stopping:
+                self.ready = True
+                if self._paused:
+                    self._process.say(do="pause")
+                self._on_ready(self)
+            case "metrics":
+                self._on_metrics(line.get("workload_metrics") or {})
+            case "error":
+                self._last_error = str(line.get("detail") or line.get("error") or line)[:500]
+                log.warning("worker %d of %s: %s", self.pid, self.bundle[:12], self._last_error)
+
+    def _expect_a_word(self, within_s: float) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._watchdog = self._setup.loop.after(within_s, self._fell_silent)
+
+    def _fell_silent(self) -> None:
+        if self._paused and self.ready:
+            return
+        code = "worker_silent" if self.ready else "worker_start_timeout"
+        self._fault = ReportedError(code=code, error_class="terminal", detail="the worker said nothing and was killed")
+        self._process.kill()
+
+    def _ended(self, how: str) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self.ready = False
+        error = None if self._stopping else self._fault or self._crash(how)
+        self._on_end(self, error)
+
+    def _crash(self, how: str) -> ReportedError:
+        code = "out_of_memory" if how.startswith("out of memory") else "worker_crashed"
+        detail = f"the serving worker ended: {how}" + (
+            f"; its last error: {self._last_error}" if self._last_error else ""
+        )
+        return ReportedError(code=code, error_class="terminal", detail=detail)

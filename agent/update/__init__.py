@@ -1,0 +1,1 @@
+"""How a workload's bundle is replaced: the pure machine, what it saves, fetching, trust, and the shell around them."""

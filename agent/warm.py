@@ -1,0 +1,99 @@
+"""Compile every kernel now, so that nothing is compiled while an application waits or a trial is timed.
+
+    python -m agent.warm [CACHE_DIR]        prints one JSON object
+
+Decides: that kernels are linked into a library where the device has a linker, and that numba's cache is filled in any
+case; then a second process proves that both are found. Runs in child processes: the control process stays light.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.child import worker_environment
+from agent.errors import EngineFailed
+from agent.inference.limits import kernel_folder
+
+REPORT_NAME = "warm.json"
+TIMEOUT_S = 900
+"""A Raspberry Pi 3 needs minutes where a server needs seconds."""
+
+
+@dataclass(frozen=True)
+class WarmReport:
+    """What was compiled: kernel -> seconds; whether a fresh process found all of it, and how."""
+
+    folder: str
+    compiled_s: dict[str, float]
+    library: bool
+    library_s: float
+    refused: str
+    cache_hits: int
+    cache_misses: int
+    load_ms: float
+
+
+def ensure_warm(cache_dir: Path | None = None) -> Path:
+    """Compile the kernels unless this release has done so on this processor; return their folder.
+
+    Raises:
+        EngineFailed: The child process failed (its last output is in the text), or the folder cannot be written.
+    """
+    folder = kernel_folder(cache_dir)
+    if (folder / REPORT_NAME).is_file():
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("a") as lock:
+            # Workers that start together compile once: the others wait and find it done.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / REPORT_NAME).is_file():
+                warm(cache_dir)
+    except OSError as exc:
+        raise EngineFailed(f"kernels cannot be kept in {folder}: {exc}; name another cache folder") from exc
+    return folder
+
+
+def warm(cache_dir: Path | None = None) -> WarmReport:
+    """Compile all kernels in a child process, then check in another that they are found.
+
+    Args:
+        cache_dir: Under which compiled kernels are kept; None: the user's cache.
+    Raises:
+        EngineFailed: A child failed, or kernels were compiled again where they should have been found.
+    """
+    folder = kernel_folder(cache_dir)
+    made, found = _child("compile", cache_dir), _child("check", cache_dir)
+    report = WarmReport(str(folder), **made, **found)
+    if report.cache_misses:
+        raise EngineFailed(f"{report.cache_misses} kernels were not found in {folder}: can the agent write there?")
+    temporary = folder / f"{REPORT_NAME}.{os.getpid()}"
+    temporary.write_text(json.dumps(asdict(report)))
+    os.replace(temporary, folder / REPORT_NAME)
+    return report
+
+
+def _child(step: str, cache_dir: Path | None) -> dict[str, Any]:
+    command = [sys.executable, "-m", "agent.inference.kernels.build", step]
+    command += [] if cache_dir is None else [str(cache_dir)]
+    ended = subprocess.run(command, env=worker_environment(1), capture_output=True, timeout=TIMEOUT_S, check=False)
+    if ended.returncode != 0:
+        tail = ended.stderr.decode(errors="replace").strip()[-600:]
+        raise EngineFailed(f"kernels cannot be compiled ({step}, exit code {ended.returncode}): {tail}")
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+def main(arguments: list[str]) -> int:
+    """Compile, check, print the report; return the exit code."""
+    print(json.dumps(asdict(warm(Path(arguments[0]) if arguments else None))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""A group measured end to end, and what the queue does when something goes wrong."""
+
+import fcntl
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.measure.process import Canceled
+from agent.measure.protocol import REMEDIES
+from agent.measure.queue import MeasureContext, host_lock, measure_group
+from agent.measure.record import Measured, flags_of, process_medians
+from agent.warm import ensure_warm
+from tests.unit.agent.inference import bundle_kit as kit
+from wire.artifact import ArtifactRef
+from wire.trial import Replicate, Samples, TrialRecord, TrialRequest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _warm() -> None:
+    ensure_warm()
+
+
+def reference(digest: str) -> ArtifactRef:
+    return ArtifactRef(digest=digest, index=(digest,), index_bytes=1, size_bytes=1, wire_bytes=1)
+
+
+def request(trial: str, bundle: str, **fields: Any) -> TrialRequest:
+    described = {"trial": trial, "workload": "main", "bundle": reference(bundle), "variant": trial, "grade": "quick"}
+    return TrialRequest.model_validate({**described, "format": "onnx", "engine": "onnxruntime", **fields})
+
+
+def context(**fields: Any) -> MeasureContext:
+    return MeasureContext(fleet="farm", device="barn-1", agent_version="0", plan_gen=7, **fields)
+
+
+def measured(
+    requests: list[TrialRequest], bundles: dict[str, Path], evaluations: dict[str, Path], **fields: Any
+) -> dict[str, TrialRecord]:
+    records = measure_group(requests, bundles, evaluations, context(**fields), threading.Event())
+    return {record.trial: record for record in records}
+
+
+def test_a_group_is_measured_interleaved_and_failures_are_dropped(tmp_path: Path) -> None:
+    """Control, a variant with wrong golden outputs, one whose engine is not allowed, one that is not here."""
+    good = kit.write_bundle(tmp_path / "good")
+    wrong = kit.write_bundle(tmp_path / "wrong", outputs=kit.reference(kit.queries()) * 3)
+    evaluation = kit.write_dataset(tmp_path / "set", kit.queries(20))
+    requests = [
+        request("control", good, control=True, evaluation=reference(evaluation)),
+        request("wrong", wrong),
+        request("lite", good, engine="litert"),
+        request("gone", "f" * 64),
+    ]
+    heard: list[tuple[str, Mapping[str, Any]]] = []
+    records = measured(
+        requests,
+        {good: tmp_path / "good", wrong: tmp_path / "wrong"},
+        {evaluation: tmp_path / "set"},
+        engines_allowed=["onnxruntime"],
+        lock_path=tmp_path / "lock",
+        progress=lambda event, fields: heard.append((event, fields)),
+    )
+    outcomes = {trial: record.outcome for trial, record in records.items()}
+    assert outcomes == {"control": "measured", "wrong": "unfit", "lite": "incompatible", "gone": "failed"}
+    started = [fields["variant"] for event, fields in heard if event == "replicate"]
+    assert list(dict.fromkeys(started)) == ["control", "wrong"]
+    assert started.count("wrong") == 1
+    control = records["control"]
+    places = [replicate.order for replicate in control.replicates]
+    assert len(places) >= 3
+    assert places == sorted(set(places))
+    assert max(places) == len(started) - 1
+    assert control.memory is not None
+    assert control.predictions is not None
+    assert control.predictions.samples == 20
+    assert (control.fleet, control.device, control.plan_gen, control.threads) == ("farm", "barn-1", 7, 1)
+    assert control.engine_options["intra_op_threads"] == 1
+    assert records["wrong"].replicates == ()
+    assert records["wrong"].golden is not None
+    assert "golden_mismatch" in records["wrong"].error
+    assert "engine_missing" in records["lite"].error
+
+
+def test_cancelling_yields_nothing_more(tmp_path: Path) -> None:
+    digest = kit.write_bundle(tmp_path / "b")
+    cancel = threading.Event()
+    ended = context(progress=lambda event, _: cancel.set() if event == "replicate" else None)
+    assert list(measure_group([request("a", digest)], {digest: tmp_path / "b"}, {}, ended, cancel)) == []
+
+
+def test_agents_of_a_host_take_turns(tmp_path: Path) -> None:
+    path, cancel = tmp_path / "lock", threading.Event()
+    with path.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        timer = threading.Timer(0.3, cancel.set)
+        timer.start()
+        with pytest.raises(Canceled), host_lock(path, cancel):
+            pytest.fail("the lock was held by another agent")
+        timer.join()
+    with host_lock(path, threading.Event()), path.open("w") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def replicate(latency_ns: int, *flags: str) -> Replicate:
+    samples = Samples.pack([latency_ns] * 9)
+    phases = dict.fromkeys(("total_ns", "pre_ns", "infer_ns", "post_ns", "warm_up_ns"), samples)
+    return Replicate.model_validate({**phases, "order": 0, "flags": flags})
+
+
+def record_of(*replicates: Replicate, grade: str = "quick") -> Measured:
+    return Measured(request("a", "a" * 64, grade=grade), None, None, list(replicates))
+
+
+def test_a_void_reason_voids_only_where_most_processes_have_it() -> None:
+    fine, bad = replicate(100), replicate(100, "probe_invalid")
+    assert REMEDIES["probe_invalid"][1]
+    assert [flag.void for flag in flags_of(record_of(fine, fine, bad), busy=False)] == [False]
+    assert [flag.void for flag in flags_of(record_of(fine, bad, bad), busy=False)] == [True]
+
+
+def test_a_wide_interval_and_a_busy_host_are_flagged() -> None:
+    wide = record_of(*(replicate(value) for value in (100, 150, 100, 120, 90)), grade="normal")
+    assert [flag.reason for flag in flags_of(wide, busy=True)] == ["busy_host", "interval_not_reached"]
+    assert process_medians(wide.replicates) == [100, 150, 100, 120, 90]
+
+
+def test_doubt_repeats_a_process_where_the_grade_says_so() -> None:
+    assert record_of(replicate(100, "disturbed"), grade="normal").doubtful()
+    assert not record_of(replicate(100, "disturbed"), grade="quick").doubtful()
+    assert record_of(replicate(100, "probe_invalid"), grade="quick").doubtful()
+
+
+def test_the_queue_loads_neither_numpy_nor_an_engine() -> None:
+    import subprocess
+
+    heavy = "{'numpy', 'numba', 'onnxruntime', 'ai_edge_litert', 'scipy'}"
+    code = f"import sys, agent.measure.queue, agent.bench, agent.serve.orders; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
