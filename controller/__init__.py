@@ -1,0 +1,1 @@
+"""The controller: compresses, tries, chooses and rolls out models over a fleet."""

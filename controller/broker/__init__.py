@@ -1,0 +1,1 @@
+"""The embedded broker, and ready-made configuration for it and for Mosquitto."""

@@ -1,0 +1,20 @@
+"""How numbers stand in reasons. Pure."""
+
+from controller.choose.paired import LossBound
+
+
+def ms_text(ns: float) -> str:
+    """Return a latency [ns] in milliseconds, three digits."""
+    return f"{ns / 1e6:.3g} ms" if ns < 1e9 else f"{ns / 1e6:.0f} ms"
+
+
+def bytes_text(count: float) -> str:
+    """Return a size [bytes] in kB or MB (powers of ten)."""
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def loss_text(loss: LossBound, unit: str) -> str:
+    """Return a loss with its bound; `unit` is `points` (of accuracy) or `R2`."""
+    if unit == "points":
+        return f"lost {100 * loss.lost:.2f} points, at most {100 * loss.upper:.2f} at {loss.confidence:.0%}"
+    return f"lost {loss.lost:.4f} of R2, at most {loss.upper:.4f} at {loss.confidence:.0%}"

@@ -1,0 +1,1 @@
+"""Commands that stand directly under `controller`: one file a command."""

@@ -1,0 +1,27 @@
+"""`controller init`: a workspace with its database and signing key."""
+
+import click
+
+from controller.cli.session import opened, workspace
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be made and make nothing.")
+def init(dry_run: bool) -> None:
+    """Make a workspace: folders, database, and the key that signs what devices are told.
+
+    Running it again keeps what is there. The public key that it prints belongs into each agent's configuration.
+    """
+    from controller.keys import create_key
+
+    place = workspace()
+    if dry_run:
+        click.echo(f"would {'keep' if place.exists else 'make'} the workspace {place.root}")
+        return
+    place.create()
+    with opened():
+        key = create_key(place.keys)
+    click.echo(f"workspace {place.root}")
+    click.echo(f"signing key {place.keys} (keep a copy: `controller backup`)")
+    click.echo("for each agent's configuration:")
+    click.echo(f"trusted_keys: {{{key.key_id}: {key.public}}}")

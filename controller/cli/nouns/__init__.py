@@ -1,0 +1,1 @@
+"""Commands of the form noun-verb: one file a noun."""

@@ -1,0 +1,75 @@
+"""`controller fleet list|show`: the devices of a fleet, as they last reported."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from controller.cli.output import bytes_text, json_option, print_json, print_table, time_text
+from controller.cli.session import opened, workspace
+
+
+@click.group()
+def fleet() -> None:
+    """List fleets and show their devices."""
+
+
+@fleet.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the fleets that a device was ever seen in."""
+    from controller.report.fleet import fleet_summaries
+
+    with opened() as store, store.read() as session:
+        rows = fleet_summaries(session)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("fleet", "devices", "online", "last heard"),
+        [[row["fleet"], row["devices"], row["online"], time_text(row["last_seen_s"])] for row in rows],
+    )
+
+
+@fleet.command()
+@click.argument("name", metavar="FLEET")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Fleet file, for the device classes.")
+@json_option
+def show(name: str, config: Path | None, as_json: bool) -> None:
+    """Show a fleet's devices: class, state, what runs, latency, memory, temperature, as they last reported."""
+    from controller.deploy.fleet_files import find_fleet_file
+    from controller.report.fleet import device_rows
+
+    with opened() as store, store.read() as session:
+        classes = find_fleet_file(name, config, workspace(), required=False)
+        rows = device_rows(session, name, classes.fleet_file.classes if classes else ())
+    if as_json:
+        print_json({"fleet": name, "devices": rows})
+        return
+    print_table(_COLUMNS, [cells for row in rows for cells in _cells(row)], title=f"fleet {name}")
+
+
+_COLUMNS = (
+    "device", "class", "online", "workload", "state", "variant", "queries", "errors", "p50 [ms]", "p95 [ms]",
+    "worker", "free memory", "temperature", "last heard",
+)  # fmt: skip
+
+
+def _cells(row: dict[str, Any]) -> list[list[object]]:
+    named = (row["device_class"] or "-") + (" (emulated)" if row["emulated"] else "")
+    temperature = row["temperature_celsius"]
+    tail = [
+        bytes_text(row["memory_available_bytes"]),
+        None if temperature is None else f"{temperature:.0f} °C",
+        time_text(row["last_seen_s"]),
+    ]
+    empty = dict.fromkeys(("workload", "state", "variant", "active", "queries", "errors", "p50_ms", "p95_ms"))
+    rows = row["workloads"] or [{**empty, "worker_rss_bytes": None}]
+    return [
+        [
+            row["device"], named, row["online"], each["workload"], each["state"],
+            each["variant"] or (each["active"] or "-")[:12], each["queries"], each["errors"], each["p50_ms"],
+            each["p95_ms"], bytes_text(each["worker_rss_bytes"]), *tail,
+        ]
+        for each in rows
+    ]  # fmt: skip

@@ -1,0 +1,152 @@
+"""`controller model import|list|show|compress`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from controller.cli.output import bytes_text, json_option, print_json, print_table
+from controller.cli.session import workspace
+
+if TYPE_CHECKING:
+    from controller.models.folder import ModelFolder
+
+
+@click.group()
+def model() -> None:
+    """Import, list, show and compress models."""
+
+
+@model.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of a bare .onnx file's model; default: the file's name.")
+@click.option("--data", "samples", type=click.Path(dir_okay=False, path_type=Path), help=".npz with inputs and labels.")
+@click.option(
+    "--kind", type=click.Choice(["classification", "regression"]), help="What it does; default: from the labels."
+)
+@click.option("--labels", help="Names of the classes (or outputs), with commas between them.")
+@click.option("--dry-run", is_flag=True, help="Check everything and import nothing.")
+@json_option
+def import_(
+    source: Path,
+    name: str | None,
+    samples: Path | None,
+    kind: Literal["classification", "regression"] | None,
+    labels: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Bring a model into the workspace: an .onnx file with its samples, or a folder with a model.yaml."""
+    import tempfile
+
+    from controller.errors import NotFound
+    from controller.models.importing import ImportRequest, import_model
+
+    place = workspace()
+    place.require()
+    for path in (source, samples):
+        if path is not None and not path.exists():
+            raise NotFound(f"{path}: no such file or folder")
+    names = tuple(each.strip() for each in labels.split(",")) if labels else ()
+    request = ImportRequest(source, name, samples, kind, names)
+    if dry_run:
+        with tempfile.TemporaryDirectory() as scratch:
+            click.echo(f"would import {import_model(request, Path(scratch)).identity}")
+        return
+    document = _document(import_model(request, place.models))
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(f"{document['model']} in {document['folder']}")
+
+
+@model.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the models of the workspace."""
+    from controller.models.catalogue import list_models
+
+    place = workspace()
+    place.require()
+    rows = [_document(each) for each in list_models(place.models)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("model", "kind", "formats", "licence"),
+        [[row["model"], row["kind"], ", ".join(row["formats"]), row["licence"]] for row in rows],
+    )
+
+
+@model.command()
+@click.argument("reference", metavar="NAME[@VERSION]")
+@json_option
+def show(reference: str, as_json: bool) -> None:
+    """Show a model's files, signature, and what was found in it."""
+    from controller.models.catalogue import find_model
+
+    place = workspace()
+    place.require()
+    document = _document(find_model(reference, place.models))
+    if as_json:
+        print_json(document)
+        return
+    rows: list[list[object]] = [[key, str(value)] for key, value in document.items() if key != "facts"]
+    for form, found in document["facts"].get("formats", {}).items():
+        rows += [[f"{form} {key}", str(value)] for key, value in found.items()]
+    rows += [["samples", str(document["facts"].get("samples"))]]
+    print_table(("field", "value"), rows)
+
+
+@model.command()
+@click.argument("reference", metavar="NAME[@VERSION]")
+@click.option(
+    "--recipe", "recipes", multiple=True, default=("all",), show_default=True, help="Shipped name, or a .yaml."
+)
+@click.option("--evaluate/--no-evaluate", default=True, help="Judge the variants on the evaluation samples, here.")
+@click.option("--dry-run", is_flag=True, help="Say which variants would be made.")
+@json_option
+def compress(reference: str, recipes: tuple[str, ...], evaluate: bool, dry_run: bool, as_json: bool) -> None:
+    """Make a model's variants on this host; nothing is sent to a device. A deploy finds them in the cache."""
+    from controller.cli.variants import make_variants
+    from controller.compress.shipped import find_recipes
+    from controller.models.catalogue import find_model
+
+    place = workspace()
+    place.require()
+    chosen = find_recipes(recipes)
+    found = find_model(reference, place.models)
+    if dry_run:
+        names = [one.variant_name(form) for one in chosen for form in one.formats if form in found.spec.formats]
+        click.echo(f"would make {', '.join(names) or 'nothing'} of {found.identity}")
+        return
+    rows = make_variants(found, chosen, place, evaluate=evaluate)
+    if as_json:
+        print_json({"model": found.identity, "variants": rows})
+        return
+    print_table(
+        ("variant", "format", "engine", "score", "SQNR [dB]", "file", "made by"),
+        [
+            [each["variant"], each["format"], each["engine"], each["score"], each["sqnr_db"],
+             bytes_text(each["disk_bytes"]), each["error"] or " > ".join(each["lineage"])]
+            for each in rows
+        ],
+        title=found.identity,
+    )  # fmt: skip
+
+
+def _document(found: "ModelFolder") -> dict[str, Any]:
+    import json
+
+    from controller.models.importing import FACTS
+
+    facts = found.root / FACTS
+    return {
+        "model": found.identity,
+        "kind": found.kind,
+        "licence": found.spec.licence,
+        "formats": sorted(found.spec.formats),
+        "labels": list(found.labels),
+        "folder": str(found.root),
+        "facts": json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {},
+    }

@@ -1,0 +1,208 @@
+"""Make the variants that recipes ask for: each pass in a process of its own, each result kept by content.
+
+Decides: the key of a pass's result and what becomes of a pass that fails. Leaves out: what a pass does (`passes/`), in
+which order (`recipe.py`), and whether the variant is any good (`evaluate.py`).
+
+    variants = build_variants(model, recipes, calibration, PassCache(workspace / "cache"), print)
+"""
+
+import hashlib
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.compress.cache import PassCache, cache_key
+from controller.compress.passes import find_pass
+from controller.compress.passes.base import Artifact, Capabilities, CompressionPass
+from controller.compress.process.start import PassFailed, run_step
+from controller.compress.recipe import PassStep, Recipe
+from controller.compress.variant import ENGINE_OF, FailedVariant, Variant, recipe_document
+from controller.convert.digest import model_digest
+from controller.errors import UnusableModel
+from controller.models.folder import ModelFolder
+from controller.models.preprocess import prepare
+from controller.models.samples import arrays_digest
+from wire.spec import PreSpec
+
+Progress = Callable[[str, str], None]
+"""Called with a variant's name and what happened to it: `simplify`, `simplify (kept)`, `done`, `failed: …`."""
+
+EVERYTHING = Capabilities(frozenset(ENGINE_OF.values()), frozenset(ENGINE_OF))
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What all recipes of one build share. `calibration`: per format, the `.npy` of model inputs and its digest."""
+
+    model: ModelFolder
+    cache: PassCache
+    calibration: Mapping[str, tuple[Path, str]]
+    progress: Progress
+    seed: int = 0
+    threads: int = 1
+
+
+def build_variants(
+    model: ModelFolder,
+    recipes: Sequence[Recipe],
+    calibration: NDArray[Any],
+    cache: PassCache,
+    progress: Progress,
+    *,
+    executor: Executor | None = None,
+) -> list[Variant | FailedVariant]:
+    """Make every variant that the recipes ask for, in the recipes' order.
+
+    Args:
+        model: Its files are the start of every recipe.
+        recipes: With different names.
+        calibration: Raw queries, shape (n, ...); may be empty where no recipe calibrates.
+        cache: Where results are kept.
+        progress: Told of every step; may be called from several threads.
+        executor: Where recipes run side by side; by default as many threads as there are processors.
+    Returns:
+        A `Variant` or a `FailedVariant` with its reason per recipe and format; formats that the model does not have
+        fail.
+    """
+    context = BuildContext(model, cache, _kept_calibration(model, calibration, cache), progress)
+    wanted = [(recipe, form) for recipe in recipes for form in recipe.formats]
+    pool = executor or ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    futures = [pool.submit(build_one, recipe, form, context) for recipe, form in wanted]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()  # after an interrupt, what has not begun need not begin
+        if executor is None:
+            pool.shutdown()
+
+
+def build_one(recipe: Recipe, form: str, context: BuildContext) -> Variant | FailedVariant:
+    """Carry out one recipe on one format."""
+    name, started = recipe.variant_name(form), time.monotonic()
+    try:
+        artifact, hits = _carry_out(recipe, form, context)
+        pipeline = context.model.pipeline(form, artifact.path)
+    except PassFailed as exc:
+        context.progress(name, f"failed: {exc.because}")
+        return FailedVariant(name, recipe_document(recipe), form, exc.pass_name, exc.because, exc.log)
+    except UnusableModel as exc:
+        context.progress(name, f"failed: {exc}")
+        return FailedVariant(name, recipe_document(recipe), form, "", str(exc))
+    context.progress(name, "done")
+    return Variant(
+        name=name,
+        recipe=recipe_document(recipe),
+        lineage=tuple(_described(step) for step in recipe.passes),
+        format=form,
+        engine=ENGINE_OF[form],
+        engine_options=recipe.options_of(ENGINE_OF[form]),
+        model_file=artifact.path,
+        pipeline=pipeline,
+        precision=artifact.precision,
+        wall_s=time.monotonic() - started,
+        cached=hits,
+        notes=artifact.notes,
+    )
+
+
+def _carry_out(recipe: Recipe, form: str, context: BuildContext) -> tuple[Artifact, bool]:
+    """Return the last artifact, and whether every pass was found in the cache."""
+    artifact, all_kept = Artifact(form, context.model.file(form)), True
+    for step in recipe.passes:
+        artifact, kept = _pass_result(recipe.variant_name(form), step, artifact, context)
+        all_kept = all_kept and kept
+    return artifact, all_kept
+
+
+def _pass_result(name: str, step: PassStep, artifact: Artifact, context: BuildContext) -> tuple[Artifact, bool]:
+    chosen = find_pass(step.name)
+    if reason := chosen.applies(EVERYTHING, artifact):
+        raise PassFailed(step.name, reason)
+    calibration = context.calibration.get(artifact.format) if chosen.needs.calibration else None
+    key = pass_key(chosen, step.parameters, artifact, calibration[1] if calibration else "", context.seed)
+    entry = context.cache.get_or_make(key, lambda folder: _run_child(step, artifact, folder, calibration, context))
+    context.progress(name, f"{step.name} (kept)" if entry.hit else step.name)
+    facts = entry.facts
+    made = Artifact(facts["format"], entry.folder / facts["file"], facts["precision"], artifact.notes)
+    return replace(made, notes=(*artifact.notes, *facts["notes"])), entry.hit
+
+
+def pass_key(
+    chosen: CompressionPass, parameters: Mapping[str, Any], artifact: Artifact, calibration_digest: str, seed: int
+) -> str:
+    """Return the key of a pass's result: everything that could change it."""
+    return cache_key(
+        {
+            "pass": chosen.name,
+            "source": _source_digest(chosen),
+            "parameters": dict(parameters),
+            "artifact": [artifact.format, artifact.precision, model_digest(artifact.format, artifact.path)],
+            "calibration": calibration_digest,
+            "libraries": {name: version(name) for name in chosen.needs.libraries},
+            "seed": seed,
+        }
+    )
+
+
+def _run_child(
+    step: PassStep, artifact: Artifact, folder: Path, calibration: tuple[Path, str] | None, context: BuildContext
+) -> dict[str, Any]:
+    order = {
+        "do": "pass",
+        "pass": step.name,
+        "parameters": step.parameters,
+        "artifact": {"format": artifact.format, "path": str(artifact.path), "precision": artifact.precision},
+        "context": {
+            "folder": str(folder),
+            "cache": str(context.cache.root),
+            "calibration": str(calibration[0]) if calibration else None,
+            "calibration_digest": calibration[1] if calibration else "",
+            "seed": context.seed,
+            "threads": context.threads,
+        },
+    }
+    return run_step(order, folder, step.name)
+
+
+def _kept_calibration(model: ModelFolder, queries: NDArray[Any], cache: PassCache) -> dict[str, tuple[Path, str]]:
+    """Write the model inputs of the calibration queries once per format; passes read them as a memory map."""
+    if len(queries) == 0:
+        return {}
+    kept: dict[str, tuple[Path, str]] = {}
+    for form in model.spec.formats:
+        pre = model.pipeline(form).pre
+        digest = arrays_digest(np.ascontiguousarray(queries))
+        key = cache_key({"what": "calibration inputs", "queries": digest, "pre": pre.model_dump(mode="json")})
+        entry = cache.get_or_make(key, partial(_write_inputs, pre, queries))
+        kept[form] = (entry.folder / "inputs.npy", key)
+    return kept
+
+
+def _write_inputs(pre: PreSpec, queries: NDArray[Any], folder: Path) -> dict[str, Any]:
+    inputs = prepare(pre, queries)
+    np.save(folder / "inputs.npy", inputs, allow_pickle=False)
+    return {"samples": len(inputs)}
+
+
+def _source_digest(chosen: CompressionPass) -> str:
+    """Return the digest of the pass's own source and of the modules that it names as part of it."""
+    modules = [type(chosen).__module__, *chosen.needs.sources]
+    content = b"".join(inspect.getsource(sys.modules[name]).encode() for name in modules)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _described(step: PassStep) -> str:
+    given = ", ".join(f"{key}={value}" for key, value in step.parameters.items() if value is not None)
+    return f"{step.name}({given})"

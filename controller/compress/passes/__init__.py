@@ -1,0 +1,21 @@
+"""The passes, one a file. A pass is found by its name in a recipe, and imported only then."""
+
+import importlib
+from typing import cast
+
+from controller.compress.passes.base import CompressionPass
+from controller.errors import ConfigurationError
+
+PASSES = ("simplify", "float16", "quantize_static", "quantize_dynamic", "tflite_float", "tflite_quantize")
+
+
+def find_pass(name: str) -> CompressionPass:
+    """Return the pass called `name`.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if name not in PASSES:
+        raise ConfigurationError(f"no pass is called {name!r}; there are {', '.join(PASSES)}")
+    module = importlib.import_module(f"controller.compress.passes.{name}")
+    return cast("CompressionPass", module.PASS)

@@ -1,0 +1,157 @@
+"""Run a variant in the agent's own worker, on this machine, and keep its outputs by content.
+
+Decides: what a run's outputs depend on. Leaves out: what they are worth (`controller/compress/evaluate.py`).
+"""
+
+import hashlib
+import importlib.util
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.compress.cache import PassCache, cache_key
+from controller.compress.process.start import PassFailed, run_child
+from controller.compress.variant import Variant
+from controller.convert.digest import model_digest
+from controller.errors import UnusableModel
+from controller.models.samples import arrays_digest
+from wire.artifact import FileEntry
+from wire.canonical import sha256_hex
+from wire.manifest import BundleManifest, GoldenSpec
+
+_ENGINE_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What all evaluations of one deploy share.
+
+    `golden_inputs`: synthetic queries, run along with the evaluation set.
+    """
+
+    cache: PassCache
+    golden_inputs: NDArray[Any]
+    threads: int = 1
+    kernel_cache: Path | None = None
+
+
+def run_variant(variant: Variant, inputs: NDArray[Any], context: EvaluationContext) -> Path:
+    """Return the `.npy` of a variant's raw outputs for raw queries: float32, shape (n, …), kept by content.
+
+    Raises:
+        UnusableModel: The worker failed; the text holds its reason.
+    """
+    queries = np.ascontiguousarray(inputs, dtype=np.float32)
+    key = cache_key(
+        {
+            "what": "outputs",
+            "model": model_digest(variant.format, variant.model_file),
+            "pipeline": variant.pipeline.model_dump(mode="json"),
+            "engine": [variant.engine, engine_version(variant.engine), dict(variant.engine_options)],
+            "inputs": arrays_digest(queries),
+            "worker": _worker_digest(),
+            "threads": context.threads,
+            "processor": _processor(),
+        }
+    )
+    entry = context.cache.get_or_make(key, lambda folder: _run_worker(variant, queries, folder, context))
+    return entry.folder / "outputs.npy"
+
+
+def _run_worker(variant: Variant, queries: NDArray[Any], folder: Path, context: EvaluationContext) -> dict[str, Any]:
+    inputs_path = folder / "inputs.npy"
+    np.save(inputs_path, queries, allow_pickle=False)
+    order: Mapping[str, Any] = {
+        "kind": "run",
+        "manifest": inline_manifest(variant).model_dump(mode="json", exclude_none=True),
+        "root": str(variant.model_file.parent),
+        "inputs_path": str(inputs_path),
+        "outputs_path": str(folder / "outputs.npy"),
+        "threads": context.threads,
+        "cache_dir": str(context.kernel_cache) if context.kernel_cache else None,
+    }
+    try:
+        result = run_child("agent.measure.worker", order, folder, variant.name)
+    except PassFailed as exc:
+        raise UnusableModel(f"the agent's worker, run on the controller: {exc.because}") from exc
+    if result["outcome"] != "ok":
+        error = result.get("error") or {}
+        raise UnusableModel(f"{variant.name}: {error.get('code', result['outcome'])}: {error.get('detail', '')}")
+    inputs_path.unlink()
+    return {"variant": variant.name, "samples": len(queries)}
+
+
+def inline_manifest(variant: Variant) -> BundleManifest:
+    """Return a manifest that names the variant's file where it lies, without golden arrays.
+
+    For a run, not for a bundle.
+    """
+    content = variant.model_file.read_bytes()
+    name = variant.model_file.name
+    return BundleManifest(
+        model="offline",
+        model_version="0",
+        kind="classification" if variant.pipeline.post.kind == "classification" else "regression",
+        variant=variant.name,
+        format="onnx" if variant.format == "onnx" else "tflite",
+        engine=variant.engine,
+        engine_options=dict(variant.engine_options),
+        model_file=name,
+        pipeline=variant.pipeline,
+        golden=GoldenSpec(samples=1),
+        files=(FileEntry(path=name, size_bytes=len(content), sha256=sha256_hex(content)),),
+    )
+
+
+def engine_version(engine: str) -> str:
+    """Return the version of an engine that is installed here.
+
+    Raises:
+        UnusableModel: It is not.
+    """
+    try:
+        return version(_ENGINE_DISTRIBUTIONS[engine])
+    except PackageNotFoundError as exc:
+        raise UnusableModel(
+            f"the engine {engine} is not installed here; run  pip install 'thresher[{engine}]'"
+        ) from exc
+
+
+def modules_digest(*names: str) -> str:
+    """Return the digest of modules' sources, none of which is imported."""
+    digest = hashlib.sha256()
+    for name in names:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _processor() -> str:
+    """Return what tells processors apart whose integer kernels may differ: outputs are kept per processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return "|".join(line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part")))
+
+
+def _worker_digest() -> str:
+    """Return the digest of the agent's inference code, found as files: the controller imports none of it."""
+    spec = importlib.util.find_spec("agent")
+    if spec is None or spec.origin is None:
+        raise UnusableModel(
+            "the package `agent` is not installed here; the controller evaluates with the agent's worker"
+        )
+    digest = hashlib.sha256()
+    for source in sorted((Path(spec.origin).parent / "inference").rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()

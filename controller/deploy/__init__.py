@@ -1,0 +1,1 @@
+"""One deploy from request to completed rollout: settings, stages, pipeline."""

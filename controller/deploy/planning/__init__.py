@@ -1,0 +1,1 @@
+"""Who measures what, in which order, and the preview of a deploy."""

@@ -1,0 +1,106 @@
+"""What a deploy would do, from what is known now: nothing is made, sent or written.
+
+Decides: the words and numbers of the preview. Leaves out: doing any of it. Devices count as they were last seen;
+variants count as if every recipe succeeded, since that is found out only by making them.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from controller.compress.variant import BASELINE, ENGINE_OF, recipe_document
+from controller.deploy.context import by_class
+from controller.deploy.planning.trial_plan import make_plan
+from controller.deploy.settings import DeploySettings
+from controller.fleet.views import DeviceView
+from controller.rollout.assign import Candidate, assign_waves
+from controller.store import tables
+from controller.trial.plan import TrialPlan
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A deploy before it happens. `waves`: wave by wave, the devices that are offered the new bundle."""
+
+    model: str
+    recipes: tuple[str, ...]
+    classes: dict[str, dict[str, Any]]
+    cost: dict[str, float]
+    cost_text: str
+    waves: list[list[str]]
+    warnings: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the preview as plain values."""
+        return {name: value for name, value in asdict(self).items() if name != "cost_text"}
+
+
+def preview(settings: DeploySettings, views: list[DeviceView]) -> Preview:
+    """Return what a deploy of these settings to these devices would make, measure and roll out."""
+    plan = make_plan(settings, views, _expected_rows(settings), "preview")
+    groups = by_class(views, settings)
+    members = [Candidate(view.device, name, view.online) for name, group in groups.items() for view in group]
+    waves = assign_waves(settings.workload.rollout, "preview", members)
+    return Preview(
+        model=settings.model.identity,
+        recipes=tuple(recipe.name for recipe in settings.recipes),
+        classes=_classes(plan, groups),
+        cost=asdict(plan.cost),
+        cost_text=str(plan.cost),
+        waves=[
+            sorted(device for device, number in waves.items() if number == wave)
+            for wave in range(len(settings.workload.rollout.waves))
+        ],
+        warnings=tuple(f"class {name}: {why}" for name, why in _impossible(plan, groups).items()),
+    )
+
+
+def preview_lines(found: Preview) -> list[str]:
+    """Return the preview as lines for people."""
+    lines = [f"model {found.model}, {len(found.recipes)} recipes: {', '.join(found.recipes)}"]
+    for name, group in found.classes.items():
+        emulated = " (emulated)" if group["emulated"] else ""
+        lines.append(f"class {name}{emulated}: {len(group['devices'])} devices, {group['online']} online")
+        if group["measured_on"]:
+            lines.append(f"  measured on {', '.join(group['measured_on'])}: {', '.join(group['variants'])}")
+    lines.append(f"measuring costs {found.cost_text}")
+    for number, wave in enumerate(found.waves):
+        lines.append(f"wave {number + 1}: {', '.join(wave) or 'no device'}")
+    return lines + [f"warning: {warning}" for warning in found.warnings]
+
+
+def _expected_rows(settings: DeploySettings) -> list[tables.Variant]:
+    """Return a row for each variant that the recipes ask for, with the sizes of the files that they start from."""
+    model = settings.model
+    form = model.baseline_format
+    size = {each: model.file(each).stat().st_size for each in model.spec.formats}
+    offline = {"score": 1.0, "model_wire_bytes": size[form], "sqnr_db": None, "fusion": None}
+    rows = [_row(BASELINE, form, {}, True, offline)]
+    for recipe in settings.recipes:
+        for each in recipe.formats:
+            if each in size:
+                rows.append(_row(recipe.variant_name(each), each, recipe_document(recipe), False, offline))
+    return rows
+
+
+def _row(name: str, form: str, recipe: dict[str, Any], control: bool, offline: dict[str, Any]) -> tables.Variant:
+    engine = ENGINE_OF[form]
+    return tables.Variant(variant=name, format=form, engine=engine, control=control, recipe=recipe, offline=offline)
+
+
+def _classes(plan: TrialPlan, groups: dict[str, list[DeviceView]]) -> dict[str, dict[str, Any]]:
+    parts = {part.device_class: part for part in plan.classes}
+    return {
+        name: {
+            "devices": [view.device for view in group],
+            "online": sum(view.online for view in group),
+            "emulated": any(view.emulated for view in group),
+            "measured_on": list(parts[name].devices) if name in parts else [],
+            "variants": list(parts[name].variants) if name in parts else [],
+        }
+        for name, group in groups.items()
+    }
+
+
+def _impossible(plan: TrialPlan, groups: dict[str, list[DeviceView]]) -> dict[str, str]:
+    unknown = {name: "no device of the class was ever seen" for name, group in groups.items() if not group}
+    return {**unknown, **plan.impossible}

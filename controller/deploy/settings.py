@@ -1,0 +1,158 @@
+"""All that a deploy depends on, taken when it is asked for, with one digest over it.
+
+Decides: what makes two deploys the same: classes, the workload's section, recipes, the model's files, the evaluation
+samples. Leaves out: the broker's address, and which devices are there. A deploy that is resumed reads these settings
+from its row, so that an edit of the file in between changes nothing.
+
+    settings = read_settings(found, "main", None, workspace)
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from controller.compress.recipe import Recipe
+from controller.compress.shipped import find_recipes
+from controller.compress.variant import recipe_document
+from controller.config.fleet_file import DeviceClass, FleetFile, Workload
+from controller.config.references import model_reference
+from controller.deploy.fleet_files import FoundFleet
+from controller.errors import ConfigurationError, NotFound
+from controller.models.folder import ModelFolder
+from controller.models.samples import evaluation_samples
+from controller.workspace import Workspace
+from wire.canonical import canonical_json, sha256_hex
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """What is deployed, to whom, and how."""
+
+    fleet_file: FleetFile
+    workload_name: str
+    model_root: Path
+    model_files_digest: str
+    evaluation_digest: str
+    recipes: tuple[Recipe, ...]
+
+    @property
+    def fleet(self) -> str:
+        return self.fleet_file.fleet
+
+    @property
+    def workload(self) -> Workload:
+        return self.fleet_file.workload(self.workload_name)
+
+    @property
+    def classes(self) -> tuple[DeviceClass, ...]:
+        """The classes that run this workload."""
+        return self.fleet_file.classes_of(self.workload_name)
+
+    @cached_property
+    def model(self) -> ModelFolder:
+        """The model's folder, read again: it may be gone since."""
+        return ModelFolder.load(self.model_root)
+
+    @property
+    def digest(self) -> str:
+        """One digest over all that decides the result of a deploy."""
+        parts = {
+            "classes": [one.model_dump(mode="json") for one in self.classes],
+            "workload": self.workload.model_dump(mode="json"),
+            "recipes": [recipe_document(recipe) for recipe in self.recipes],
+            "model_files": self.model_files_digest,
+            "evaluation": self.evaluation_digest,
+        }
+        return sha256_hex(canonical_json(parts))
+
+    def document(self) -> dict[str, Any]:
+        """Return the settings as a deployment's row keeps them."""
+        return {
+            "schema": SCHEMA,
+            # Only what was set: some fields mean another thing when they are given than when they are left out.
+            "fleet_file": self.fleet_file.model_dump(mode="json", exclude_unset=True),
+            "workload": self.workload_name,
+            "model_root": str(self.model_root),
+            "model_files_digest": self.model_files_digest,
+            "evaluation_digest": self.evaluation_digest,
+            "recipes": [recipe.model_dump(mode="json", exclude_unset=True) for recipe in self.recipes],
+        }
+
+
+def settings_of(document: dict[str, Any]) -> DeploySettings:
+    """Return the settings that a deployment's row keeps.
+
+    Raises:
+        ConfigurationError: Another release wrote them, and this one cannot read them.
+    """
+    try:
+        return DeploySettings(
+            fleet_file=FleetFile.model_validate(document["fleet_file"]),
+            workload_name=document["workload"],
+            model_root=Path(document["model_root"]),
+            model_files_digest=document["model_files_digest"],
+            evaluation_digest=document["evaluation_digest"],
+            recipes=tuple(Recipe.model_validate(recipe) for recipe in document["recipes"]),
+        )
+    except (KeyError, ValidationError) as exc:
+        raise ConfigurationError(f"the deployment was asked for by another release ({exc}): deploy again") from exc
+
+
+def read_settings(found: FoundFleet, workload: str, model: str | None, workspace: Workspace) -> DeploySettings:
+    """Take all that a deploy depends on.
+
+    Args:
+        found: The fleet's file.
+        workload: Name of the workload.
+        model: NAME@VERSION or a path (relative to the current folder) in place of the file's; None keeps the file's.
+        workspace: Where models were imported to, and samples are kept.
+    Raises:
+        NotFound: No such workload, model or recipe.
+        ConfigurationError: A recipe or reference is malformed.
+        UnusableModel: The model or its samples cannot be used.
+    """
+    section = found.fleet_file.workload(workload)
+    root = model_folder(model or section.model, Path.cwd() if model else found.path, workspace)
+    folder = ModelFolder.load(root)
+    return DeploySettings(
+        fleet_file=found.fleet_file,
+        workload_name=workload,
+        model_root=folder.root,
+        model_files_digest=files_digest(folder.root),
+        evaluation_digest=evaluation_samples(folder, workspace.datasets).digest,
+        recipes=find_recipes(section.recipes, found.path.parent),
+    )
+
+
+def model_folder(reference: str, beside: Path, workspace: Workspace) -> Path:
+    """Return the folder that NAME@VERSION or a path stands for.
+
+    Raises:
+        NotFound: The workspace has no such model.
+    """
+    found = model_reference(reference, beside)
+    if found.folder is not None:
+        return found.folder
+    root = workspace.models / str(found.name) / str(found.version)
+    if not root.is_dir():
+        known = sorted(f"{path.parent.name}@{path.name}" for path in workspace.models.glob("*/*") if path.is_dir())
+        raise NotFound(
+            f"model {reference} is not in the workspace {workspace.root}; it has {', '.join(known) or 'none'}: "
+            "`controller model import FOLDER` brings one in"
+        )
+    return root
+
+
+def files_digest(root: Path) -> str:
+    """Return one digest over the names and contents of a folder's files; what Python leaves behind does not count."""
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(root)}\0{sha256_hex(path.read_bytes())}\n".encode())
+    return digest.hexdigest()

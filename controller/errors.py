@@ -1,0 +1,87 @@
+"""Errors of the controller. Each carries a `reason` (documented, stored, shown) and the exit code of a command.
+
+The message says what was wrong, where, and what to do next.
+"""
+
+
+class ControllerError(Exception):
+    """Base of this package's errors."""
+
+    reason = "controller_error"
+    exit_code = 1
+
+
+class ConfigurationError(ControllerError):
+    """A YAML file, a flag or a variable does not say what it must."""
+
+    reason = "configuration_invalid"
+    exit_code = 3
+
+
+class NotFound(ControllerError):
+    """A fleet, model, device, rollout, trial or report that is asked for is not there."""
+
+    reason = "not_found"
+    exit_code = 4
+
+
+class UnusableModel(ControllerError):
+    """A model or its data cannot be used: it does not load, has another shape, or is empty."""
+
+    reason = "model_unusable"
+    exit_code = 5
+
+
+class UnusableData(UnusableModel):
+    """Calibration or evaluation data are missing, empty, or of another shape than the model takes."""
+
+    reason = "data_unusable"
+
+
+class BrokerUnreachable(ControllerError):
+    """No broker answers, or it refuses the credentials."""
+
+    reason = "broker_unreachable"
+    exit_code = 6
+
+
+class NoDevice(ControllerError):
+    """No device of a class is present."""
+
+    reason = "no_device"
+    exit_code = 7
+
+
+class NoFeasibleVariant(ControllerError):
+    """For a class, no measured variant keeps all limits."""
+
+    reason = "no_feasible_variant"
+    exit_code = 8
+
+
+class Busy(ControllerError):
+    """Another deploy of the same fleet and workload runs."""
+
+    reason = "busy"
+    exit_code = 9
+
+
+class RolloutFailed(ControllerError):
+    """A rollout ended without reaching its fleet: rolled back, aborted, or superseded."""
+
+    reason = "rollout_failed"
+    exit_code = 10
+
+
+class TrustError(ControllerError):
+    """A signing key is missing or unusable."""
+
+    reason = "trust"
+    exit_code = 11
+
+
+class DiskFull(ControllerError):
+    """The workspace's disk has no room."""
+
+    reason = "disk_full"
+    exit_code = 12

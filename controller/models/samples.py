@@ -1,0 +1,244 @@
+"""Labelled samples: loaded from a factory or an `.npz`, checked before anything is computed, kept in the workspace.
+
+Decides: what usable samples are, the split into calibration and evaluation, and their digest. Leaves out: normalisation
+(part of the pipeline). Evaluation samples are never used for calibration, and never leave as golden inputs.
+
+    evaluation = evaluation_samples(model, Path(".thresher/datasets"))  # 242 outlines
+"""
+
+import hashlib
+import importlib.util
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.bundle.atomic import write_whole
+from controller.errors import UnusableData
+from controller.models.folder import FactorySamples, ModelFolder, NpzSamples
+from wire.spec import Kind, Pipeline, SeriesPre, TablePre
+
+Inputs = NDArray[np.float32]
+Labels = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Raw queries and what is true of them.
+
+    inputs: float32, shape (n, ...) as the pipeline takes them. labels: int64 (n,) for classification, float32 (n, k)
+    for regression. digest: SHA-256 over both arrays.
+    """
+
+    name: str
+    kind: Kind
+    inputs: Inputs
+    labels: Labels
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def evaluation_samples(model: ModelFolder, cache: Path) -> LabelledData:
+    """Return the samples on which variants are judged.
+
+    Raises:
+        UnusableData: Missing, empty, or not what the model takes; the text says which and what was expected.
+    """
+    return _load(model, "evaluation", cache)
+
+
+def calibration_samples(model: ModelFolder, cache: Path, at_most: int = 512) -> Inputs:
+    """Return raw queries for calibration, of all classes alike where they are known; none is an evaluation sample."""
+    samples = _load(model, "calibration", cache)
+    return samples.inputs[stratified_rows(samples.labels, samples.kind, at_most)]
+
+
+def golden_inputs(model: ModelFolder, cache: Path, count: int = 16, seed: int = 2017) -> Inputs:
+    """Return synthetic queries for the self-test.
+
+    From the folder's golden factory, else drawn evenly from each element's range in the calibration samples. Never a
+    row of the evaluation set: a bundle goes to every device, the samples need not.
+    """
+    source = model.spec.data
+    if isinstance(source, FactorySamples) and source.golden:
+        made = np.asarray(_function(model, source.golden)(count), dtype=np.float32)
+        if len(made) != count or not np.isfinite(made).all():
+            raise UnusableData(
+                f"{source.golden} of {model.identity} gave {made.shape} golden inputs, {count} were asked for"
+            )
+        return made
+    known = _load(model, "calibration", cache).inputs
+    low, high = np.nanmin(known, axis=0), np.nanmax(known, axis=0)
+    drawn = np.random.default_rng(seed).uniform(low, high, (count, *known.shape[1:]))
+    return drawn.astype(np.float32)
+
+
+def stratified_rows(labels: Labels, kind: Kind, count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return at most `count` row numbers, ascending, from all classes in turn; same labels and seed, same rows."""
+    random = np.random.default_rng(seed)
+    if kind != "classification":
+        return np.sort(random.permutation(len(labels))[:count])
+    queues = [random.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    turns = [
+        row for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue) for row in [queue[turn]]
+    ]
+    return np.sort(np.asarray(turns[:count], dtype=np.int64))
+
+
+def check_samples(samples: LabelledData, pipeline: Pipeline, where: str) -> None:
+    """Refuse samples that the pipeline cannot take or a metric cannot judge.
+
+    Raises:
+        UnusableData: Empty, wrong shape, NaN that is not allowed, labels missing, out of range or of the wrong number.
+    """
+    inputs, labels = samples.inputs, samples.labels
+    if len(inputs) == 0:
+        raise UnusableData(f"{where}: no samples; give inputs and labels of at least one sample")
+    if len(labels) != len(inputs):
+        raise UnusableData(f"{where}: {len(inputs)} inputs and {len(labels)} labels; each sample needs one label")
+    _check_shape(inputs, pipeline, where)
+    nan_allowed = getattr(pipeline.pre, "nan", "error") != "error"
+    if not nan_allowed and not np.isfinite(inputs).all():
+        row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
+        raise UnusableData(
+            f"{where}: sample {row} holds NaN or infinite values; clean it, or set pre.nan in model.yaml"
+        )
+    if samples.kind == "classification":
+        _check_classes(labels, pipeline, where)
+    elif not np.isfinite(labels).all():
+        raise UnusableData(f"{where}: a label is NaN or infinite")
+
+
+def _check_shape(inputs: Inputs, pipeline: Pipeline, where: str) -> None:
+    pre = pipeline.pre
+    if isinstance(pre, SeriesPre):
+        want: tuple[int, ...] = (pre.channels, pre.length if pre.resize == "error" else -1)
+    elif isinstance(pre, TablePre):
+        want = (pre.features,)
+    else:
+        want = pre.input.shape[1:]
+    have = inputs.shape[1:]
+    if len(have) != len(want) or any(
+        size not in (asked, -1) and asked != -1 for size, asked in zip(have, want, strict=True)
+    ):
+        asked = ", ".join("any" if size == -1 else str(size) for size in want)
+        raise UnusableData(f"{where}: inputs have shape {inputs.shape}, the model takes (n, {asked})")
+
+
+def _check_classes(labels: Labels, pipeline: Pipeline, where: str) -> None:
+    classes = pipeline.post.output.shape[-1] if pipeline.post.output.shape else -1
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (classes > 0 and high >= classes):
+        raise UnusableData(f"{where}: labels run from {low} to {high}, the model has classes 0 to {classes - 1}")
+
+
+def _load(model: ModelFolder, part: str, cache: Path) -> LabelledData:
+    source = model.spec.data
+    if source is None:
+        raise UnusableData(
+            f"{model.identity} names no labelled samples; add `data` to its model.yaml, or import it with --data"
+        )
+    kept = cache / f"{model.name}-{model.version}-{part}-{_source_digest(model, source)[:16]}.npz"
+    if kept.is_file():
+        with np.load(kept, allow_pickle=False) as arrays:
+            return _labelled(model, part, arrays["inputs"], arrays["labels"])
+    samples = _labelled(model, part, *_read(model, source, part))
+    check_samples(samples, model.pipeline(model.baseline_format), f"{model.identity}, {part} samples")
+    _keep(kept, samples)
+    return samples
+
+
+def _read(model: ModelFolder, source: FactorySamples | NpzSamples, part: str) -> tuple[Any, Any]:
+    if isinstance(source, NpzSamples):
+        return _from_npz(model, source, part)
+    split = source.test if part == "evaluation" else source.train
+    try:
+        inputs, labels = _function(model, source.factory)(split)
+    except (FileNotFoundError, ValueError, ImportError, TypeError) as exc:
+        raise UnusableData(f"{source.factory} of {model.identity} gave no {split!r} samples: {exc}") from exc
+    return inputs, labels
+
+
+def _from_npz(model: ModelFolder, source: NpzSamples, part: str) -> tuple[Any, Any]:
+    path = model.inside(source.npz, "data.npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError) as exc:
+        raise UnusableData(
+            f"{path}: not an .npz of plain arrays ({exc}); write it with numpy.savez(inputs=…, labels=…)"
+        ) from exc
+    train = source.train_inputs and source.train_labels
+    names = (
+        (source.train_inputs, source.train_labels)
+        if train and part == "calibration"
+        else (source.inputs, source.labels)
+    )
+    for name in names:
+        if name not in arrays:
+            raise UnusableData(f"{path}: no array {name!r}; it has {', '.join(arrays) or 'none'}")
+    inputs, labels = arrays[str(names[0])], arrays[str(names[1])]
+    if train or len(inputs) == 0 or len(labels) != len(inputs):
+        return inputs, labels
+    rows = stratified_rows(labels, model.kind, max(1, round(source.calibration_ratio * len(labels))), source.seed)
+    chosen = rows if part == "calibration" else np.setdiff1d(np.arange(len(labels)), rows)
+    return inputs[chosen], labels[chosen]
+
+
+def _labelled(model: ModelFolder, part: str, inputs: Any, labels: Any) -> LabelledData:
+    try:
+        plain = np.ascontiguousarray(inputs, dtype=np.float32)
+        raw = np.asarray(labels)
+        known: Labels = raw.astype(np.int64).reshape(len(raw)) if model.kind == "classification" else _columns(raw)
+    except (TypeError, ValueError) as exc:
+        raise UnusableData(f"{model.identity}, {part} samples: not numbers of one shape: {exc}") from exc
+    if model.kind == "classification" and raw.dtype.kind == "f" and not np.array_equal(raw.reshape(-1), known):
+        raise UnusableData(f"{model.identity}, {part} samples: class labels must be whole numbers")
+    return LabelledData(f"{model.name}-{part}", model.kind, plain, known, arrays_digest(plain, known))
+
+
+def _columns(labels: NDArray[Any]) -> NDArray[np.float32]:
+    return labels.astype(np.float32).reshape(len(labels), -1) if len(labels) else np.zeros((0, 1), np.float32)
+
+
+def arrays_digest(*arrays: NDArray[Any]) -> str:
+    """Return one SHA-256 over the arrays' types, shapes and contents."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _function(model: ModelFolder, place: str) -> Callable[..., Any]:
+    """Return a function of a Python file of the folder. The folder is the user's own: it is run, as her scripts are."""
+    file, _, name = place.partition(":")
+    path = model.inside(file, "data")
+    spec = importlib.util.spec_from_file_location(f"thresher_model_{model.name.replace('-', '_')}", path)
+    if spec is None or spec.loader is None:
+        raise UnusableData(f"{path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        function: Callable[..., Any] = getattr(module, name)
+    except (ImportError, SyntaxError, AttributeError) as exc:
+        raise UnusableData(f"{path}: {name} cannot be loaded: {exc}") from exc
+    return function
+
+
+def _source_digest(model: ModelFolder, source: FactorySamples | NpzSamples) -> str:
+    file = source.npz if isinstance(source, NpzSamples) else source.factory.partition(":")[0]
+    content = model.inside(file, "data").read_bytes()
+    return hashlib.sha256(content + source.model_dump_json().encode()).hexdigest()
+
+
+def _keep(path: Path, samples: LabelledData) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, inputs=samples.inputs, labels=samples.labels)
+    write_whole(path, buffer.getvalue())

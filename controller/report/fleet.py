@@ -1,0 +1,115 @@
+"""A fleet's devices as plain values: for `fleet show`, for the report's `fleet` and `attested`.
+
+Decides: how a device's newest metrics become numbers. Leaves out: history (the metrics table keeps it).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from controller.config.classes import class_of
+from controller.config.fleet_file import DeviceClass
+from controller.errors import NotFound
+from controller.fleet.views import DeviceView, WorkloadView, device_views
+from controller.store import devices, tables
+from wire.presence import Inventory
+from wire.sketch import Sketch, SketchData
+from wire.telemetry import Metrics, WorkloadMetrics
+
+
+def fleet_summaries(session: Session) -> list[dict[str, Any]]:
+    """Return each fleet with its number of devices, how many are online, and when one was last heard."""
+    rows = []
+    for name in devices.fleets(session):
+        members = devices.in_fleet(session, name)
+        rows.append(
+            {
+                "fleet": name,
+                "devices": len(members),
+                "online": sum(member.online for member in members),
+                "last_seen_s": max(member.last_seen_s for member in members),
+            }
+        )
+    return rows
+
+
+def device_rows(session: Session, fleet: str, classes: Sequence[DeviceClass]) -> list[dict[str, Any]]:
+    """Return the fleet's devices with what they have, what runs and how it does.
+
+    Raises:
+        NotFound: No device was ever seen in that fleet.
+    """
+    views = device_views(session, fleet)
+    if not views:
+        known = ", ".join(devices.fleets(session)) or "none"
+        raise NotFound(f"no device was ever seen in fleet {fleet!r}; fleets with devices: {known}")
+    names = variant_names(session, fleet)
+    return [_device_row(view, classes, names) for view in views]
+
+
+def variant_names(session: Session, fleet: str) -> dict[str, str]:
+    """Return bundle digest -> variant, over all deployments of a fleet."""
+    query = (
+        select(tables.Variant.bundle, tables.Variant.variant)
+        .join(tables.Deployment, tables.Deployment.id == tables.Variant.deployment)
+        .where(tables.Deployment.fleet == fleet, tables.Variant.bundle.is_not(None))
+        .order_by(tables.Deployment.created_s)
+    )
+    return {bundle: variant for bundle, variant in session.execute(query) if bundle}
+
+
+def inventory_facts(inventory: Inventory | None) -> dict[str, Any]:
+    """Return what a device has, engines as `name version`."""
+    if inventory is None:
+        return {"inventory": None}
+    facts = inventory.model_dump(mode="json")
+    return {"inventory": {**facts, "engines": [f"{one.name} {one.version}" for one in inventory.engines]}}
+
+
+def _device_row(view: DeviceView, classes: Sequence[DeviceClass], names: Mapping[str, str]) -> dict[str, Any]:
+    metrics = view.metrics
+    return {
+        "device": view.device,
+        "device_class": class_of(classes, view.inventory) if view.inventory else None,
+        "emulated": view.emulated,
+        "online": view.online,
+        "agent_version": view.agent_version,
+        "last_seen_s": view.last_seen_s,
+        "agent_pss_bytes": metrics.agent_pss_bytes if metrics else None,
+        "memory_available_bytes": metrics.memory_available_bytes if metrics else None,
+        "temperature_celsius": metrics.temperature_celsius if metrics else None,
+        "throttled": metrics.throttled if metrics else None,
+        "metrics_s": view.metrics_s,
+        "workloads": [_workload_row(each, metrics, names) for each in view.workloads.values()],
+        **inventory_facts(view.inventory),
+    }
+
+
+def _workload_row(view: WorkloadView, metrics: Metrics | None, names: Mapping[str, str]) -> dict[str, Any]:
+    found = [each for each in (metrics.workloads if metrics else ()) if each.workload == view.workload]
+    numbers = found[0] if found else WorkloadMetrics(workload=view.workload)
+    return {
+        "workload": view.workload,
+        "state": view.state.value,
+        "gen": view.reported.gen if view.reported else None,
+        "active": view.active,
+        "variant": names.get(view.active or ""),
+        "error": view.reported.error.code if view.reported and view.reported.error else None,
+        "queries": numbers.queries if found else None,
+        "errors": numbers.errors if found else None,
+        "restarts": numbers.restarts if found else None,
+        "p50_ms": quantile(numbers.latency_ms, 0.50),
+        "p95_ms": quantile(numbers.latency_ms, 0.95),
+        "worker_rss_bytes": numbers.worker_rss_bytes,
+    }
+
+
+def quantile(data: SketchData | None, fraction: float) -> float | None:
+    """Return a latency [ms] from a sketch that came over the network, or None where it holds nothing."""
+    if data is None or data.count == 0:
+        return None
+    sketch = Sketch(data.relative_error_ratio)
+    sketch.merge(data)
+    return sketch.quantile(fraction)

@@ -1,0 +1,155 @@
+"""What a trial's record says: medians per process, percentiles with bounds, memory, answers against the labels.
+
+Decides: which samples count (all of every replicate: flagged ones are kept and shown, void ones make the speed
+unusable) and how answers are scored. Leaves out: comparing variants (`choose`).
+"""
+
+import base64
+import binascii
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.choose.measured import Judgement, Measured, TrialSummary
+from controller.choose.speed import percentile
+from controller.errors import UnusableData
+from wire.errors import MalformedMessage
+from wire.spec import Kind
+from wire.trial import Predictions, TrialRecord
+
+MEAN_OF_K = "mean_of_k"
+"""Flag of a replicate whose samples are means of several calls: it has no percentiles of single queries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The evaluation set's labels: class numbers (n,), or values (n,) or (n, width) in the task's unit."""
+
+    kind: Kind
+    values: NDArray[np.generic]
+    digest: str = ""
+
+
+def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.95) -> TrialSummary:
+    """Return the summary of one record.
+
+    Args:
+        record: As the device sent it.
+        labels: Of the evaluation set that the record's predictions name; None where there is none.
+        confidence: One-sided, of each percentile bound.
+    Raises:
+        UnusableData: The predictions do not fit the labels.
+        MalformedMessage: Samples or predictions cannot be unpacked.
+    """
+    replicates = [np.asarray(each.total_ns.unpack(), np.int64) for each in record.replicates]
+    replicates = [samples for samples in replicates if len(samples)]
+    pooled = np.concatenate(replicates) if replicates else np.empty(0, np.int64)
+    single = not any(_is_mean(each.flags) for each in record.replicates)
+    return TrialSummary(
+        trial=record.trial,
+        device=record.device,
+        variant=record.variant,
+        bundle=record.bundle,
+        control=record.control,
+        outcome=record.outcome,
+        grade=record.grade,
+        because=record.error,
+        samples=len(pooled),
+        process_medians_ns=tuple(float(np.median(samples)) for samples in replicates),
+        p50_ns=percentile(pooled, 0.5, confidence),
+        p95_ns=percentile(pooled, 0.95, confidence) if single else None,
+        p99_ns=percentile(pooled, 0.99, confidence) if single else None,
+        peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
+        memory_by=record.memory.by if record.memory else None,
+        judgement=judge_predictions(record.predictions, labels) if record.predictions and labels else None,
+        flags=_flags(record),
+        void=_void(record),
+        emulated=record.emulated,
+        serving_lost_s=record.serving_lost_s,
+    )
+
+
+def measured(summaries: Sequence[TrialSummary], wire_bytes: int, disk_bytes: int) -> Measured:
+    """Return the trials of one variant in one class as one; at least one trial.
+
+    Raises:
+        ValueError: No trials, or trials of several variants.
+    """
+    names = {(each.variant, each.bundle) for each in summaries}
+    if len(names) != 1:
+        raise ValueError(f"trials of one variant are put together, not of {sorted(names) or 'none'}")
+    ((variant, bundle),) = names
+    return Measured(variant, bundle, wire_bytes, disk_bytes, tuple(summaries))
+
+
+def judge_predictions(predictions: Predictions, labels: Labels) -> Judgement:
+    """Return a device's answers against the labels.
+
+    Raises:
+        UnusableData: Another evaluation set, another number of samples, or another kind of answer.
+        MalformedMessage: The answers cannot be unpacked.
+    """
+    expected = len(labels.values)
+    if predictions.samples != expected or (labels.digest and predictions.evaluation != labels.digest):
+        raise UnusableData(
+            f"predictions are for {predictions.samples} samples of {predictions.evaluation[:12]}, the labels are "
+            f"{expected} of {labels.digest[:12] or 'an unnamed set'}; measure again"
+        )
+    if labels.kind == "classification":
+        return _classes(predictions, labels.values)
+    return _values(predictions, labels.values.astype(np.float64))
+
+
+def _classes(predictions: Predictions, labels: NDArray[np.generic]) -> Judgement:
+    if predictions.classes is None:
+        raise UnusableData("a classifier's trial holds no classes; update the agent and measure again")
+    answers = np.asarray(predictions.classes.unpack(), np.int64)
+    correct = answers == labels.astype(np.int64)
+    return Judgement({"accuracy": float(correct.mean())}, correct=correct)
+
+
+def _values(predictions: Predictions, labels: NDArray[np.float64]) -> Judgement:
+    answers = _unpacked(predictions)
+    if answers.size != labels.size:
+        width = predictions.width or 1
+        raise UnusableData(f"the model answers {width} numbers a sample, the labels have shape {labels.shape}")
+    answers = answers.reshape(labels.shape)
+    errors = answers - labels
+    squared = (errors**2).reshape(len(labels), -1).mean(axis=1)
+    variance = float(labels.reshape(len(labels), -1).var(axis=0).mean())
+    metrics = {"mae": float(np.abs(errors).mean()), "rmse": float(np.sqrt(squared.mean()))}
+    if variance > 0:
+        metrics["r2"] = 1 - float(squared.mean()) / variance
+    return Judgement(metrics, squared_errors=squared, variance=variance)
+
+
+def _unpacked(predictions: Predictions) -> NDArray[np.float64]:
+    wanted = 4 * predictions.samples * (predictions.width or 1)
+    if predictions.values is None:
+        raise UnusableData("a regression's trial holds no values; update the agent and measure again")
+    try:
+        packed = base64.b64decode(predictions.values, validate=True)
+        raw = zlib.decompressobj().decompress(packed, wanted + 1)
+    except (zlib.error, binascii.Error, ValueError) as exc:
+        raise MalformedMessage(f"predictions cannot be unpacked: {exc}") from exc
+    if len(raw) != wanted:
+        raise MalformedMessage(f"predictions hold {len(raw)} bytes or more, {wanted} were announced")
+    return np.frombuffer(raw, "<f4").astype(np.float64)
+
+
+def _is_mean(flags: Sequence[str]) -> bool:
+    return any(flag.startswith(MEAN_OF_K) for flag in flags)
+
+
+def _flags(record: TrialRecord) -> tuple[str, ...]:
+    found = [flag.reason for flag in record.flags] + [flag for each in record.replicates for flag in each.flags]
+    return tuple(dict.fromkeys(found))
+
+
+def _void(record: TrialRecord) -> tuple[str, ...]:
+    reasons = [f"{flag.reason} ({flag.remedy})" if flag.remedy else flag.reason for flag in record.flags if flag.void]
+    golden = record.golden is not None and not record.golden.passed
+    return (*reasons, "golden outputs differ") if golden else tuple(reasons)

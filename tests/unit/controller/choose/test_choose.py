@@ -1,0 +1,183 @@
+"""Who wins a class, and why everyone else lost."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controller.choose.choose import choose
+from controller.choose.goals import Goals
+from controller.choose.limits import check_resolvable
+from controller.choose.measured import Estimate, Judgement, Measured, TrialSummary
+from controller.errors import ConfigurationError
+
+GOALS = Goals(max_accuracy_drop_ratio=0.025, minimise=("p50_ms", "wire_bytes", "peak_memory_bytes"))
+
+
+def goals(**changes: Any) -> Goals:
+    return Goals.model_validate(GOALS.model_dump() | changes)
+
+
+def variant(
+    name: str, ms: float = 2.0, wire: int = 1000, memory: int | None = 50_000_000, lost: int = 0, **trial: Any
+) -> Measured:
+    ns = ms * 1e6
+    correct = np.ones(242, bool)
+    correct[:lost] = False
+    fields: dict[str, Any] = {
+        "trial": f"t-{name}",
+        "device": "d-1",
+        "variant": name,
+        "bundle": name * 8,
+        "control": name == "fp32",
+        "outcome": "measured",
+        "grade": "quick",
+        "process_medians_ns": (ns, ns * 1.01, ns * 0.99),
+        "p50_ns": Estimate(ns, ns * 0.98, ns * 1.02),
+        "p95_ns": Estimate(ns * 1.2, ns * 1.1, ns * 1.5),
+        "peak_memory_bytes": memory,
+        "judgement": Judgement({"accuracy": float(correct.mean())}, correct=correct),
+    }
+    return Measured(name, name * 8, wire, wire, (TrialSummary(**(fields | trial)),))
+
+
+FP32 = variant("fp32")
+
+
+def test_the_fastest_that_keeps_the_limits_wins_and_all_others_know_why() -> None:
+    others = [
+        variant("u8s8", ms=1.0, wire=300),
+        variant("lossy", ms=0.5, lost=9),
+        variant("dynamic", ms=6.45),
+        variant("same", ms=2.0, wire=300),
+        variant("fp16", ms=1.5, wire=500),
+        variant("broken", outcome="unfit", because="golden outputs differ"),
+        variant("hot", void=("throttled (let it cool down)",)),
+    ]
+    found = choose(GOALS, FP32, others)
+    assert found.winner == "u8s8"
+    assert found.because.startswith("2.00x (1.96 to 2.05) against the control; p50_ms 1 ms, wire_bytes 0.3 kB")
+    assert "lost 0.00 points, at most 1.23 at 95%" in found.because
+    assert found.rejected["lossy"].startswith("lost 3.72 points, at most 6.")
+    assert found.rejected["lossy"].endswith("the limit is 2.50 points")
+    assert found.rejected["dynamic"] == "slower: 0.31x (0.30 to 0.32)"
+    assert found.rejected["same"].startswith("not shown to be faster: 1.00x")
+    assert found.rejected["fp16"] == "dominated by u8s8: no better in p50_ms, wire_bytes, peak_memory_bytes"
+    assert found.rejected["broken"] == "unfit on d-1: golden outputs differ"
+    assert found.rejected["hot"] == "void on d-1: throttled (let it cool down)"
+    assert "dominated by u8s8" in found.rejected["fp32"]
+    assert found.rejected.keys() == {"fp32", *(each.variant for each in others)} - {"u8s8"}
+    assert found.front == ("u8s8",)
+
+
+def test_the_control_wins_where_nothing_beats_it() -> None:
+    found = choose(GOALS, FP32, [variant("dynamic", ms=4), variant("lossy", ms=1, lost=10)])
+    assert found.winner == "fp32"
+    assert found.because.startswith("nothing beats the fp32 control within the limits; p50_ms 2 ms")
+    assert found.rejected.keys() == {"dynamic", "lossy"}
+    assert choose(GOALS, FP32, []).winner == "fp32"
+
+
+def test_within_the_tolerance_the_next_criterion_decides() -> None:
+    fast, small = variant("fast", ms=1.0, wire=900), variant("small", ms=1.04, wire=300)
+    found = choose(GOALS, FP32, [fast, small])
+    assert found.winner == "small"
+    assert found.rejected["fast"] == "wire_bytes 0.9 kB against 0.3 kB of small"
+    assert set(found.front) == {"fast", "small"}
+    assert choose(goals(tolerance_ratio=0.01), FP32, [fast, small]).winner == "fast"
+
+
+def test_a_size_first_objective_may_take_a_slower_variant() -> None:
+    found = choose(goals(minimise=("wire_bytes", "p50_ms")), FP32, [variant("slim", ms=3, wire=100)])
+    assert found.winner == "slim"
+
+
+def test_where_the_control_breaks_a_limit_a_slower_variant_may_win() -> None:
+    found = choose(goals(max_memory_bytes=40_000_000), FP32, [variant("slim", ms=3, memory=30_000_000)])
+    assert found.winner == "slim"
+    assert found.rejected["fp32"] == "peak memory 50.00 MB; the limit is 40.00 MB"
+
+
+@pytest.mark.parametrize(
+    ("changes", "tightest"),
+    [
+        ({"max_memory_bytes": 40_000_000}, "max_memory_bytes: fp32 comes closest, 1.25 times the limit"),
+        ({"max_p95_ms": 1.2}, "max_p95_ms: u8s8 comes closest, 1.25 times the limit (p95 1.2 ms, at most 1.5 ms"),
+        ({"max_wire_bytes": 200, "max_p95_ms": 2}, "max_wire_bytes: u8s8 comes closest, 1.50 times the limit"),
+    ],
+)
+def test_without_a_feasible_variant_the_tightest_limit_is_named(changes: dict[str, Any], tightest: str) -> None:
+    found = choose(goals(**changes), FP32, [variant("u8s8", ms=1.0, wire=300, memory=60_000_000)])
+    assert found.winner is None
+    assert found.tightest is not None
+    assert tightest in found.tightest
+    assert found.rejected.keys() == {"fp32", "u8s8"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "missing", "said"),
+    [
+        ({"max_p95_ms": 9}, {"p95_ns": None}, "p95 is not known"),
+        ({"max_memory_bytes": 1 << 40}, {"peak_memory_bytes": None}, "peak memory was not measured"),
+        ({}, {"judgement": None}, "accuracy was not measured"),
+    ],
+)
+def test_what_was_not_measured_keeps_no_limit(limit: dict[str, Any], missing: dict[str, Any], said: str) -> None:
+    found = choose(goals(**limit), FP32, [variant("u8s8", ms=1.0, **missing)])
+    assert found.winner == "fp32"
+    assert said in found.rejected["u8s8"]
+
+
+def test_without_the_control_nothing_is_chosen() -> None:
+    found = choose(GOALS, variant("fp32", void=("disturbed",)), [variant("u8s8", ms=1)])
+    assert found.winner is None
+    assert "void on d-1: disturbed" in found.because
+    assert found.rejected["u8s8"] == "no usable control to compare with"
+
+
+def test_a_point_estimate_decides_on_what_was_seen() -> None:
+    lossy = variant("lossy", ms=1, lost=5)  # 2.07 points seen, the bound is above 2.5
+    assert choose(GOALS, FP32, [lossy]).winner == "fp32"
+    assert choose(goals(decide_on="point_estimate"), FP32, [lossy]).winner == "lossy"
+
+
+def test_several_devices_count_with_their_worst() -> None:
+    def on(device: str, name: str, ms: float, lost: int = 0, **more: Any) -> TrialSummary:
+        return variant(name, ms, lost=lost, device=device, **more).trials[0]
+
+    control = Measured("fp32", "b", 1000, 1000, (on("a", "fp32", 2), on("b", "fp32", 4)))
+    good = Measured("good", "b", 300, 300, (on("a", "good", 1), on("b", "good", 2)))
+    uneven = Measured("uneven", "b", 300, 300, (on("a", "uneven", 0.5), on("b", "uneven", 5)))
+    unlike = Measured("unlike", "b", 300, 300, (on("a", "unlike", 0.5), on("b", "unlike", 0.5, lost=20)))
+    patchy = Measured("patchy", "b", 300, 300, (on("a", "patchy", 0.4), on("b", "patchy", 1, outcome="failed")))
+    found = choose(GOALS, control, [good, uneven, unlike, patchy])
+    assert found.winner == "good"
+    assert found.rejected["uneven"].startswith("not shown to be faster")
+    assert found.rejected["unlike"].startswith("lost 8.26 points")
+    assert found.rejected["patchy"].startswith("failed on b")
+    assert good.p50_ns is not None
+    assert good.p50_ns.value == 2e6
+
+
+def test_regression_is_decided_on_r2() -> None:
+    def scored(name: str, ms: float, error: float) -> Measured:
+        spread = np.linspace(0, error, 100)
+        return variant(name, ms, judgement=Judgement({"r2": 0.8}, squared_errors=0.2 + spread, variance=1.0))
+
+    r2 = Goals(max_r2_drop=0.05, minimise=("p50_ms",))
+    found = choose(r2, scored("fp32", 2, 0), [scored("fine", 1, 0.05), scored("bad", 0.5, 0.2)])
+    assert found.winner == "fine"
+    assert found.rejected["bad"].startswith("lost 0.1000 of R2, at most 0.1")
+
+
+def test_an_evaluation_set_too_small_for_its_limit_is_refused_with_what_it_could_show() -> None:
+    check_resolvable(GOALS, 242, "classification")
+    with pytest.raises(ConfigurationError, match=r"smallest loss .* 0\.0123 \(1\.23 points\); .* 598 samples"):
+        check_resolvable(goals(max_accuracy_drop_ratio=0.005), 242, "classification")
+    check_resolvable(goals(max_accuracy_drop_ratio=0.005, decide_on="point_estimate"), 242, "classification")
+    with pytest.raises(ConfigurationError, match="0 samples"):
+        check_resolvable(GOALS, 0, "classification")
+    with pytest.raises(ConfigurationError, match="the limit is max_r2_drop"):
+        check_resolvable(GOALS, 242, "regression")
+    with pytest.raises(ConfigurationError, match="29 samples are too few"):
+        check_resolvable(Goals(max_r2_drop=0.1), 29, "regression")

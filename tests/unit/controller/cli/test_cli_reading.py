@@ -1,0 +1,136 @@
+"""Commands over a filled workspace: JSON for programs, tables for people, and a backup that comes back whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.cli.entry import run
+from controller.store import audit
+from controller.store.database import Store
+from controller.workspace import Workspace
+from tests.unit.controller.report.store_rows import DEPLOYMENT, DEVICES, filled_store
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    place = tmp_path / "ws"
+    filled_store(place).close()
+    return place
+
+
+class Reader:
+    """Runs commands in one workspace."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self._capsys = root, capsys
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        assert run(["--workspace", str(self.root), *arguments]) == code
+        return self._capsys.readouterr().out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+
+@pytest.fixture
+def reader(root: Path, capsys: pytest.CaptureFixture[str]) -> Reader:
+    return Reader(root, capsys)
+
+
+def test_fleet_list(reader: Reader) -> None:
+    assert reader.json("fleet", "list") == [{"fleet": "yard", "devices": 3, "online": 3, "last_seen_s": 235.0}]
+
+
+def test_fleet_show_gives_latency_from_the_sketch(reader: Reader) -> None:
+    rows = {row["device"]: row for row in reader.json("fleet", "show", "yard")["devices"]}
+    assert set(rows) == set(DEVICES)
+    (workload,) = rows["barn-1"]["workloads"]
+    assert workload["p50_ms"] == pytest.approx(2.0, rel=0.01)  # the sketch's relative error
+    assert workload["p95_ms"] == pytest.approx(9.0, rel=0.01)
+    assert (workload["variant"], workload["state"], workload["queries"]) == ("onnx-int8", "committed", 4)
+    assert (rows["barn-1"]["temperature_celsius"], rows["barn-1"]["emulated"]) == (48.5, True)
+
+
+def test_fleet_show_as_a_table_says_emulated(reader: Reader) -> None:
+    shown = reader("fleet", "show", "yard")
+    assert "(emulated)" in shown
+    assert "48 °C" in shown
+    assert "p95 [ms]" in shown
+
+
+def test_trials(reader: Reader) -> None:
+    rows = reader.json("trial", "list")
+    assert [(row["trial"], row["control"], row["samples"], row["processes"]) for row in rows] == [
+        ("t0", True, 100, 1),
+        ("t1", False, 100, 1),
+    ]
+    trial = reader.json("trial", "show", "t1")
+    assert len(trial["replicates"][0]["samples_ns"]["total_ns"]) == 100
+    assert "busy_host" in reader("trial", "show", "t1")
+
+
+def test_rollouts(reader: Reader) -> None:
+    (row,) = reader.json("rollout", "list")
+    assert (row["rollout"], row["state"]) == ("r1", "completed")
+    assert [len(wave["devices"]) for wave in reader.json("rollout", "show", "r1")["waves"]] == [2, 1]
+
+
+def test_report(reader: Reader) -> None:
+    assert reader.json("report", "latest")["deployment"]["id"] == DEPLOYMENT
+    shown = reader("report", DEPLOYMENT)
+    assert "4.00 [3.50, 4.60]" in shown
+    page = Path(reader("report", "latest", "--html").strip())
+    assert page == reader.root / "reports" / DEPLOYMENT / "report.html"
+    assert json.loads(page.with_name("report.json").read_text())["deployment"]["id"] == DEPLOYMENT
+
+
+def test_a_wish_is_written_for_the_leader(reader: Reader) -> None:
+    assert "would ask" in reader("rollout", "rollback", "r1", "--dry-run")
+    assert reader.json("rollout", "show", "r1")["wish"] is None
+    assert "no process leads" in reader("rollout", "rollback", "r1")
+    assert reader.json("rollout", "show", "r1")["wish"] == "rollback"
+
+
+def test_audit(reader: Reader) -> None:
+    store = Store.open(Workspace(reader.root))
+    with store.begin() as session:
+        for number in range(3):
+            audit.append(session, "operator:x", "test", str(number), {}, now_s=float(number))
+    assert reader.json("audit", "verify")["holds"] is True
+    with store.begin() as session:
+        audit.entries(session)[1].detail = {"changed": True}
+    store.close()
+    assert "broken" not in reader("audit", "verify", code=11)
+
+
+def test_a_backup_comes_back_whole_and_the_former_workspace_is_kept(reader: Reader, tmp_path: Path) -> None:
+    reader("init")
+    archive = tmp_path / "b.tar.gz"
+    reader("backup", str(archive))
+    assert archive.stat().st_mode & 0o077 == 0
+    (reader.root / "later").write_text("x")
+    assert run(["--workspace", str(reader.root), "restore", str(archive)]) == 3
+    reader("restore", str(archive), "--replace")
+    assert not (reader.root / "later").exists()
+    (former,) = tmp_path.glob("ws.before-*")
+    assert (former / "later").read_text() == "x"
+    assert reader.json("report", "latest")["deployment"]["id"] == DEPLOYMENT
+    assert (reader.root / "keys" / "controller-ed25519").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive"])
+def test_what_is_no_backup_changes_nothing(reader: Reader, tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "b.tar.gz"
+    archive.write_bytes(content)
+    reader("restore", str(archive), "--replace", code=3)
+    assert reader.json("report", "latest")["deployment"]["id"] == DEPLOYMENT
+
+
+def test_doctor_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--workspace", str(tmp_path / "none"), "doctor", "--json"]) == 1
+    findings = {row["check"]: row for row in json.loads(capsys.readouterr().out)["findings"]}
+    assert findings["workspace"]["verdict"] == "missing"
+    assert "controller init" in findings["workspace"]["detail"]
+    assert findings["onnxruntime"]["verdict"] == "ok"

@@ -1,0 +1,134 @@
+"""What a record says: the numbers, and the refusals."""
+
+import base64
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controller.errors import UnusableData
+from controller.trial.summary import Labels, judge_predictions, measured, summarise
+from wire.errors import MalformedMessage
+from wire.trial import Flag, Golden, MemoryUse, Predictions, Replicate, Samples, TrialRecord
+
+SET = "e" * 64
+LABELS = Labels("classification", np.array([0, 1, 2, 1]), SET)
+
+
+def replicate(order: int, samples: list[int], *flags: str) -> Replicate:
+    packed = Samples.pack(samples)
+    fields: dict[str, Any] = dict.fromkeys(("total_ns", "pre_ns", "infer_ns", "post_ns", "warm_up_ns"), packed)
+    return Replicate(order=order, flags=flags, **fields)
+
+
+def record(**changes: Any) -> TrialRecord:
+    fields: dict[str, Any] = {
+        "fleet": "f",
+        "device": "d",
+        "trial": "t",
+        "plan_gen": 1,
+        "workload": "main",
+        "bundle": "b" * 64,
+        "variant": "v",
+        "engine": "onnxruntime",
+        "grade": "quick",
+        "outcome": "measured",
+        "replicates": (replicate(0, list(range(1, 41))), replicate(1, list(range(101, 141)), "disturbed")),
+        "memory": MemoryUse(baseline_bytes=1, loaded_bytes=2, peak_bytes=3, by="vm_hwm"),
+        "predictions": Predictions(evaluation=SET, samples=4, classes=Samples.pack([0, 1, 1, 1])),
+        "emulated": True,
+    }
+    return TrialRecord(**(fields | changes))
+
+
+def test_the_process_is_the_unit_and_percentiles_are_over_all_queries() -> None:
+    found = summarise(record(), LABELS)
+    assert found.process_medians_ns == (20.5, 120.5)
+    assert found.samples == 80
+    assert found.p50_ns is not None
+    assert found.p50_ns.value == 40
+    assert found.p95_ns is not None
+    assert (found.p95_ns.value, found.p95_ns.upper) == (136, 140)
+    assert found.p99_ns is None  # 299 are needed
+    assert (found.peak_memory_bytes, found.memory_by) == (3, "vm_hwm")
+    assert found.flags == ("disturbed",)
+    assert found.void == ()
+    assert found.emulated
+    assert found.judgement is not None
+    assert found.judgement.metrics == {"accuracy": 0.75}
+    assert found.judgement.correct is not None
+    assert found.judgement.correct.tolist() == [True, True, False, True]
+
+
+def test_means_of_several_calls_have_no_tail() -> None:
+    found = summarise(record(replicates=(replicate(0, list(range(1, 101)), "mean_of_k"),)), LABELS)
+    assert found.p95_ns is None
+    assert found.p50_ns is not None
+
+
+def test_void_flags_and_wrong_golden_outputs_void_the_speed() -> None:
+    flags = (Flag(reason="throttled", remedy="cool it", void=True), Flag(reason="busy"))
+    found = summarise(record(flags=flags, golden=Golden(passed=False, samples=8)), LABELS)
+    assert found.void == ("throttled (cool it)", "golden outputs differ")
+    assert found.flags[:2] == ("throttled", "busy")
+
+
+def test_a_record_without_numbers_is_summarised_too() -> None:
+    empty = record(outcome="unfit", error="crashed", replicates=(), memory=None, predictions=None)
+    found = summarise(empty, LABELS)
+    assert (found.outcome, found.because, found.process_medians_ns, found.p50_ns) == ("unfit", "crashed", (), None)
+    assert measured([found], 10, 20).excluded == "unfit on d: crashed"
+
+
+def values(answers: list[list[float]], **changes: Any) -> Predictions:
+    array = np.array(answers, "<f4")
+    packed = base64.b64encode(zlib.compress(array.tobytes())).decode()
+    fields: dict[str, Any] = {"evaluation": SET, "samples": len(array), "values": packed, "width": array.shape[1]}
+    return Predictions(**(fields | changes))
+
+
+def test_regression_is_scored_in_the_task_s_unit() -> None:
+    labels = Labels("regression", np.array([[1.0], [2.0], [3.0], [4.0]]), SET)
+    found = judge_predictions(values([[1.0], [2.0], [3.0], [6.0]]), labels)
+    assert found.metrics == pytest.approx({"mae": 0.5, "rmse": 1.0, "r2": 1 - 1 / 1.25})
+    assert found.squared_errors is not None
+    assert found.squared_errors.tolist() == [0, 0, 0, 4]
+    assert found.variance == pytest.approx(1.25)
+    flat = Labels("regression", np.array([1.0, 2.0, 3.0, 4.0]), SET)
+    assert judge_predictions(values([[1.0], [2.0], [3.0], [6.0]]), flat).metrics == found.metrics
+
+
+@pytest.mark.parametrize(
+    ("predictions", "error", "said"),
+    [
+        (values([[1.0]] * 3), UnusableData, "3 samples"),
+        (values([[1.0]] * 4, evaluation="a" * 64), UnusableData, "measure again"),
+        (values([[1.0]] * 4, values=None), UnusableData, "holds no values"),
+        (values([[1.0]] * 4, values="!!"), MalformedMessage, "cannot be unpacked"),
+        (values([[1.0]] * 4, width=2), MalformedMessage, "32 were announced"),
+        (values([[1.0, 1.0]] * 4, width=1), MalformedMessage, "17 bytes or more"),
+        (values([[1.0, 1.0]] * 4), UnusableData, "2 numbers a sample"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(predictions: Predictions, error: type[Exception], said: str) -> None:
+    labels = Labels("regression", np.arange(4.0), SET)
+    with pytest.raises(error, match=said):
+        judge_predictions(predictions, labels)
+
+
+def test_a_classifier_must_answer_with_classes() -> None:
+    with pytest.raises(UnusableData, match="holds no classes"):
+        judge_predictions(values([[1.0]] * 4), LABELS)
+
+
+def test_trials_of_one_variant_are_put_together() -> None:
+    one, other = summarise(record(), LABELS), summarise(record(device="e", variant="w"), LABELS)
+    both = measured([one, summarise(record(device="e"), LABELS)], 10, 20)
+    assert both.variant == "v"
+    assert (both.wire_bytes, both.disk_bytes) == (10, 20)
+    assert set(both.judgements) == {"d", "e"}
+    with pytest.raises(ValueError, match="of one variant"):
+        measured([one, other], 10, 20)
+    with pytest.raises(ValueError, match="none"):
+        measured([], 10, 20)
