@@ -1,0 +1,58 @@
+"""Fixtures of the end-to-end tests: compiled kernels, the reference model, and a fleet on this host."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from filelock import FileLock
+
+from controller.models.folder import ModelFolder
+from tests.e2e.world import ROOT, Bundles, World, environment
+
+
+@pytest.fixture(scope="session")
+def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agents' kernels, compiled once; test processes side by side share them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "kernels"
+    with FileLock(shared / "kernels.lock"):
+        if not (folder / "done").exists():
+            folder.mkdir(exist_ok=True)
+            command = [sys.executable, "-m", "agent.warm", "--cache-dir", str(folder)]
+            subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=600)
+            (folder / "done").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def leaf_model() -> ModelFolder:
+    return ModelFolder.load(ROOT / "models" / "leaf_outline")
+
+
+@pytest.fixture(scope="session")
+def bundles(leaf_model: ModelFolder, tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    """Bundles of the reference model, with golden outputs computed by a plain session, not by the agent's code."""
+    import onnxruntime
+
+    from controller.models.samples import golden_inputs
+
+    inputs = golden_inputs(leaf_model, tmp_path_factory.mktemp("golden"), 8)
+    centred = inputs - inputs.mean(axis=-1, keepdims=True)
+    normalised = centred / inputs.std(axis=-1, ddof=1, keepdims=True)
+    session = onnxruntime.InferenceSession(str(leaf_model.file("onnx")), providers=["CPUExecutionProvider"])
+    feeds = {session.get_inputs()[0].name: normalised.astype(np.float32)}
+    return Bundles(leaf_model, inputs, session.run(None, feeds)[0])
+
+
+@pytest.fixture
+def world(tmp_path: Path, kernel_cache: Path) -> Iterator[World]:
+    with World(tmp_path, kernel_cache) as each:
+        yield each

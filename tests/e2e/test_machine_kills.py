@@ -1,0 +1,85 @@
+"""An agent is killed in each state of its machine, and the fleet still ends where it should."""
+
+from functools import partial
+
+import pytest
+
+from controller.rollout.view import Phase
+from tests.e2e.world import Bundles, World, quick_policy
+from wire.device_state import State
+
+pytestmark = pytest.mark.e2e
+
+RESUMES = [
+    State.CHECK,
+    State.WAIT,
+    State.DOWNLOAD,
+    State.VERIFY,
+    State.STAGED,
+    State.SELFTEST,
+    State.SWITCH,
+    State.PROBATION,
+]
+
+
+@pytest.mark.parametrize("state", RESUMES, ids=lambda state: state.value)
+def test_killed_in_a_state_it_goes_on_and_commits(world: World, bundles: Bundles, state: State) -> None:
+    agent = world.agent("barn-1")
+    service = world.service()
+    first = world.rollout(service, bundles.good(world, "first"), ["barn-1"])
+    world.phase(service, first, Phase.COMPLETED)
+    old = world.watcher.last("barn-1")
+    bundle = bundles.good(world, "second", padding_bytes=2_000_000)
+    second = world.rollout(service, bundle, ["barn-1"])
+    world.watcher.state("barn-1", state, gen=old.gen + 1)
+    agent.kill()
+    agent.start()
+    ended = world.watcher.ended("barn-1", old.gen + 1)
+    assert ended.state is State.COMMITTED
+    assert ended.active == bundle
+    assert ended.previous == old.active
+    assert world.phase(service, second, Phase.COMPLETED) == Phase.COMPLETED
+
+
+def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bundles) -> None:
+    agent = world.agent("barn-1")
+    service = world.service()
+    first = world.rollout(service, bundles.good(world, "first"), ["barn-1"])
+    world.phase(service, first, Phase.COMPLETED)
+    old = world.watcher.last("barn-1")
+    bundle = bundles.good(world, "second")
+    rollout = world.rollout(service, bundle, ["barn-1"], policy=quick_policy(probation_s=30.0))
+    world.watcher.state("barn-1", State.PROBATION, gen=old.gen + 1)
+    world.kill_serving_worker(agent)
+    world.watcher.state("barn-1", State.ROLLBACK, gen=old.gen + 1)
+    agent.kill()
+    agent.start()
+    ended = world.watcher.ended("barn-1", old.gen + 1)
+    assert ended.state is State.ROLLED_BACK
+    assert ended.active == old.active
+    assert bundle in ended.quarantined
+    assert world.phase(service, rollout, Phase.ROLLED_BACK) == Phase.ROLLED_BACK
+
+
+def test_a_selftest_that_kills_the_agent_twice_is_unfit_and_does_not_loop(world: World, bundles: Bundles) -> None:
+    agent = world.agent("barn-1")
+    service = world.service()
+    bundle = bundles.good(world, "browns-out")
+    rollout = world.rollout(service, bundle, ["barn-1"])
+    for tries in (1, 2):
+        world.watcher.wait(f"self-test {tries}", partial(selftests, world, tries))
+        agent.kill()
+        agent.start()
+    ended = world.watcher.ended("barn-1", 1)
+    assert ended.state is State.UNFIT
+    assert ended.error is not None
+    assert ended.error.code == "selftest_killed"
+    assert world.phase(service, rollout, Phase.ROLLED_BACK) == Phase.ROLLED_BACK
+    agent.kill()
+    agent.start()
+    world.online("barn-1")
+    assert world.watcher.last("barn-1").state in (State.UNFIT, State.HELD)
+
+
+def selftests(world: World, at_least: int) -> bool:
+    return len([each for each in world.watcher.of("barn-1") if each.state is State.SELFTEST]) >= at_least

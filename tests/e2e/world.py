@@ -1,0 +1,401 @@
+"""A whole fleet on this host for tests: the embedded broker, real agent processes, the real controller service.
+
+Decides: how it is put up and watched. Leaves out: what is asserted. Bundles are made from the reference model
+`leaf_outline`; a bundle made to be bad differs from a good one in exactly the thing that the test is about.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paho.mqtt.client as mqtt
+import psutil
+import yaml
+from paho.mqtt.enums import CallbackAPIVersion
+
+from controller.broker.embedded import EmbeddedBroker
+from controller.bundle.artifacts import ArtifactStore
+from controller.bundle.pack import file_entries, pack_bundle
+from controller.compress.variant import baseline_variant
+from controller.keys import SigningKey, create_key
+from controller.models.folder import ModelFolder
+from controller.mqtt import BrokerSettings
+from controller.rollout.policy import GatePolicy, RolloutPolicy, Wave
+from controller.rollout.spec import Member, RolloutSpec
+from controller.rollout.view import Phase
+from controller.service import Service
+from controller.store import rollouts
+from controller.store.database import Store
+from controller.workspace import Workspace
+from wire.base import decode, encode
+from wire.device_state import TERMINAL, State
+from wire.envelope import seal
+from wire.presence import Event, Presence
+from wire.topics import Topics, parse
+from wire.update import Desired, Reported
+
+ROOT = Path(__file__).resolve().parents[2]
+FLEET = "test-fleet"
+PATIENCE_S = 60.0
+"""A wait that takes longer has failed; no test asserts how long anything took."""
+
+
+class Watcher:
+    """Keeps every report, event and presence message that passes, in order."""
+
+    def __init__(self, port: int, fleet: str = FLEET) -> None:
+        self.reports: list[Reported] = []
+        self.events: list[Event] = []
+        self.presence: dict[str, bool] = {}
+        self._changed = threading.Condition()
+        self._topics = Topics(fleet)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, f"watcher-{os.getpid()}-{port}", protocol=mqtt.MQTTv5)
+        self._client.on_message = self._on_message
+        self._client.on_connect = self._on_connect
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+
+    def wait(self, what: str, found: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
+        """Return the first true value of `found`, asked again at each message."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not (value := found()):
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise AssertionError(f"waited {timeout_s:.0f} s for {what}; last reports: {self._tail()}")
+                self._changed.wait(min(left_s, 0.25))
+            return value
+
+    def state(self, device: str, *states: State, gen: int = 0, workload: str = "main") -> Reported:
+        """Wait until a device has reported one of `states` in generation `gen` or a later one."""
+
+        def seen() -> Reported | None:
+            return next((each for each in self.of(device, workload) if each.gen >= gen and each.state in states), None)
+
+        wanted = "/".join(state.value for state in states)
+        report: Reported = self.wait(f"{device} {workload} to report {wanted} (gen >= {gen})", seen)
+        return report
+
+    def ended(self, device: str, gen: int, workload: str = "main") -> Reported:
+        """Wait until a device has ended generation `gen` or a later one."""
+        return self.state(device, *TERMINAL, gen=gen, workload=workload)
+
+    def of(self, device: str, workload: str = "main") -> list[Reported]:
+        return [each for each in list(self.reports) if each.device == device and each.workload == workload]
+
+    def last(self, device: str, workload: str = "main") -> Reported:
+        return self.of(device, workload)[-1]
+
+    def refusals(self, device: str) -> list[str]:
+        return [each.reason or "" for each in list(self.events) if each.device == device and each.kind == "refused"]
+
+    def _tail(self) -> list[str]:
+        return [
+            f"{each.device}/{each.workload} gen {each.gen} {each.state.value}"
+            f"{' ' + each.error.code + ': ' + each.error.detail if each.error else ''}"
+            for each in self.reports[-6:]
+        ]
+
+    def _on_connect(self, client: mqtt.Client, *_: Any) -> None:
+        topics = (self._topics.reported("+", "+"), self._topics.event("+"), self._topics.presence("+"))
+        client.subscribe([(topic, mqtt.SubscribeOptions(qos=1)) for topic in topics])
+
+    def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+        if not message.payload:
+            return
+        address, payload = parse(message.topic), bytes(message.payload)
+        with self._changed:
+            if address.kind == "reported":
+                self.reports.append(decode(Reported, payload))
+            elif address.kind == "event":
+                self.events.append(decode(Event, payload))
+            elif address.kind == "presence":
+                presence = decode(Presence, payload)
+                self.presence[presence.device] = presence.online
+            self._changed.notify_all()
+
+
+class AgentProcess:
+    """One agent: `python -m agent run`, started, killed and started again on the same state folder."""
+
+    def __init__(self, folder: Path, document: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.device = str(document["device"])
+        self.config = folder / "agent.yaml"
+        self.state_dir = folder / "state"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(yaml.safe_dump({**document, "state_dir": str(self.state_dir)}, sort_keys=False))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "AgentProcess":
+        assert self.process is None
+        command = [sys.executable, "-m", "agent", "run", "--config", str(self.config)]
+        with (self.folder / "agent.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment()
+            )
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is said, nothing is tidied up."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def log(self) -> str:
+        path = self.folder / "agent.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+
+class World:
+    """Broker, workspace, keys, agents and watcher in one folder. Use it as a context."""
+
+    def __init__(self, folder: Path, cache: Path, fleet: str = FLEET) -> None:
+        self.folder = folder
+        self.fleet = fleet
+        self.broker = EmbeddedBroker(folder=folder / "broker")
+        self.workspace = Workspace(folder / "workspace")
+        self.agents: dict[str, AgentProcess] = {}
+        self.cache = cache
+        self._services: list[Service] = []
+
+    def __enter__(self) -> "World":
+        self.workspace.create()
+        self.key: SigningKey = create_key(self.workspace.keys)
+        self.artifacts = ArtifactStore(self.workspace.artifacts)
+        self.broker.start()
+        self.watcher = Watcher(self.broker.port, self.fleet)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for agent in self.agents.values():
+            agent.stop()
+        for service in self._services:
+            service.stop()
+        self.watcher.close()
+        self.broker.stop()
+
+    def agent(self, device: str, *, start: bool = True, **changes: Any) -> AgentProcess:
+        """Add a device; `changes` are laid over its configuration."""
+        document: dict[str, Any] = {
+            "fleet": self.fleet,
+            "device": device,
+            "broker": {"host": "127.0.0.1", "port": self.broker.port, "keepalive_s": 5, "will_delay_s": 1},
+            "trusted_keys": self.key.trusted_keys,
+            "labels": {"board": "a"},
+            "engines_allowed": ["onnxruntime", "litert"],
+            "emulated": True,
+            "metrics_interval_s": 1.0,
+            "host_lock": str(self.folder / "host.lock"),
+            "serve": {"source": {"kind": "replay", "rate_hz": 10.0}},
+            **changes,
+        }
+        agent = AgentProcess(self.folder / "agents" / device, document)
+        agent.state_dir.mkdir(parents=True, exist_ok=True)
+        (agent.state_dir / "cache").symlink_to(self.cache)  # kernels are compiled once for all tests
+        self.agents[device] = agent
+        if start:
+            agent.start()
+            self.online(device)
+        return agent
+
+    def online(self, *devices: str) -> None:
+        self.watcher.wait(
+            f"{', '.join(devices)} to come online", lambda: all(self.watcher.presence.get(each) for each in devices)
+        )
+
+    def service(self) -> Service:
+        """Start a controller service on this workspace; it is stopped with the world, or earlier by the test."""
+        service = Service(self.workspace, BrokerSettings(host="127.0.0.1", port=self.broker.port), [self.fleet])
+        self._services.append(service)
+        service.__enter__()
+        return service
+
+    def rollout(
+        self,
+        service: Service,
+        bundle: str,
+        devices: Sequence[str],
+        *,
+        workload: str = "main",
+        policy: RolloutPolicy | None = None,
+        nonce: str = "",
+    ) -> str:
+        """Start a rollout of one bundle to `devices`, all of one class."""
+        members = tuple(Member(device, "only", bundle) for device in devices)
+        spec = RolloutSpec(self.fleet, workload, policy or quick_policy(), members, retry_nonce=nonce, actor="test")
+        return service.start_rollout(spec)
+
+    def phase(self, service: Service, rollout: str, *phases: Phase) -> Phase:
+        """Wait until a rollout is in one of `phases` and return it."""
+
+        return self._wait_phase(service.store, rollout, *phases)
+
+    def _wait_phase(self, store: Store, rollout: str, *phases: Phase) -> Phase:
+        def now() -> Phase | None:
+            with store.read() as session:
+                phase = Phase(rollouts.get(session, rollout).state)
+            return phase if phase in phases else None
+
+        phase: Phase = self.watcher.wait(f"rollout {rollout} to be {'/'.join(phases)}", now)
+        return phase
+
+    def phase_from_disk(self, rollout: str, *phases: Phase) -> None:
+        """Wait like `phase`, for a controller that runs in another process."""
+        store = Store.open(self.workspace)
+        try:
+            self._wait_phase(store, rollout, *phases)
+        finally:
+            store.close()
+
+    def serving_workers(self, agent: AgentProcess) -> list[int]:
+        """Return the process ids of an agent's serving workers."""
+        assert agent.process is not None
+        children = psutil.Process(agent.process.pid).children(recursive=True)
+        return [child.pid for child in children if _runs(child, "agent.serve.worker")]
+
+    def kill_serving_worker(self, agent: AgentProcess) -> None:
+        """Kill a serving worker as the kernel's out-of-memory killer would."""
+        worker = self.watcher.wait("a serving worker", lambda: self.serving_workers(agent))[-1]
+        os.kill(worker, signal.SIGKILL)
+
+    def send(self, desired: Desired, *, key: SigningKey | None = None, topic: str | None = None) -> None:
+        """Publish a desired document past the controller, signed with `key` (the fleet's own by default)."""
+        key = key or self.key
+        envelope = seal("desired", desired, key.key_id, key.sign)
+        topic = topic or Topics(self.fleet).desired(desired.device, desired.workload)
+        self.watcher.publish(topic, encode(envelope), retain=True)
+
+    def desired(self, device: str, bundle: str, gen: int, **changes: Any) -> Desired:
+        """Return a desired document as the controller would write it."""
+        fields: dict[str, Any] = {
+            "fleet": self.fleet,
+            "device": device,
+            "workload": "main",
+            "gen": gen,
+            "epoch": 1,
+            "action": "run",
+            "bundle": self.artifacts.ref(bundle),
+            "format": "onnx",
+            "engine": "onnxruntime",
+            "probation_s": 1.0,
+            "issued_s": time.time(),
+            "expires_s": time.time() + 86400,
+            **changes,
+        }
+        return Desired(**fields)
+
+
+class Bundles:
+    """Packs bundles of the reference model into a world's store."""
+
+    def __init__(self, model: ModelFolder, golden_inputs: Any, golden_outputs: Any) -> None:
+        self._model = model
+        self._inputs = golden_inputs
+        self._outputs = golden_outputs
+
+    def good(self, world: World, name: str, *, padding_bytes: int = 0) -> str:
+        """Pack a bundle that works; another `name` gives another digest, padding a longer download."""
+        variant = replace(baseline_variant(self._model), name=name)
+        artifact = pack_bundle(variant, self._model, self._inputs, self._outputs, None, world.artifacts)
+        if not padding_bytes:
+            return artifact.digest
+        manifest = artifact.manifest
+        folder = world.artifacts.folder(artifact.digest)
+        contents = {file.path: (folder / file.path).read_bytes() for file in manifest.files}
+        contents["padding.bin"] = np.random.default_rng(7).bytes(padding_bytes)
+        padded = manifest.model_copy(update={"files": file_entries(contents)})
+        return world.artifacts.add(padded, contents).digest
+
+    def wrong_golden(self, world: World, name: str) -> str:
+        """Pack a bundle whose model does not give the golden outputs that it claims."""
+        variant = replace(baseline_variant(self._model), name=name)
+        outputs = np.roll(self._outputs, 1, axis=1) + 3.0
+        return pack_bundle(variant, self._model, self._inputs, outputs, None, world.artifacts).digest
+
+    def for_engine(self, world: World, name: str, engine: str) -> str:
+        """Pack a bundle that asks for an engine which no device here has."""
+        variant = replace(baseline_variant(self._model), name=name, engine=engine)
+        return pack_bundle(variant, self._model, self._inputs, self._outputs, None, world.artifacts).digest
+
+
+class ServeProcess:
+    """`controller serve` in a process of its own, so that it can be killed."""
+
+    def __init__(self, world: World) -> None:
+        file = world.folder / "fleet.yaml"
+        broker = {"host": "127.0.0.1", "port": world.broker.port}
+        classes = [{"name": "only", "match": {"labels": {"board": "a"}}}]
+        workloads = {"main": {"model": str(ROOT / "models" / "leaf_outline"), "recipes": ["float32"]}}
+        document = {"version": 1, "fleet": world.fleet, "broker": broker, "classes": classes, "workloads": workloads}
+        file.write_text(yaml.safe_dump(document))
+        command = [sys.executable, "-m", "controller", "--workspace", str(world.workspace.root), "serve"]
+        with (world.folder / "serve.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--fleet", world.fleet, "--config", str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=environment(),
+            )
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def _runs(process: psutil.Process, module: str) -> bool:
+    try:
+        return module in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def quick_policy(*waves: Wave, **changes: Any) -> RolloutPolicy:
+    """Return a policy with short times; by default one wave."""
+    fields: dict[str, Any] = {
+        "waves": waves or (Wave(ratio=1.0),),
+        "soak_s": 0.5,
+        "probation_s": 1.5,
+        "gate": GatePolicy(timeout_s=60.0),
+        "deadline_s": 60.0,
+        "silence_s": 45.0,
+        "rollback_s": 45.0,
+        **changes,
+    }
+    return RolloutPolicy(**fields)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of child processes: this checkout first."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("THRESHER_")}
+    return {**kept, "ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": str(ROOT)}
