@@ -80,6 +80,11 @@ def create_key(folder: Path) -> SigningKey:
     return _pair(private)
 
 
+def write_trusted_keys(key: SigningKey, path: Path) -> None:
+    """Write the public key as a file that an agent's configuration can name (`trusted_keys_file`); it is no secret."""
+    path.write_text("".join(f"{key_id}: {public}\n" for key_id, public in key.trusted_keys.items()), encoding="utf-8")
+
+
 def load_key(folder: Path) -> SigningKey:
     """Return the key of a workspace.
 

@@ -77,10 +77,11 @@ class LeadLoop:
         if self._is_due("prune", PRUNE_S):
             with self._store.begin() as session:
                 telemetry.prune(session, now_s=self._clock())
-        published = self._documents.publish_due()  # first what a killed leader had only written
+        fleets = self._fleets()
+        published = self._documents.publish_due(fleets)  # first what a killed leader had only written
         # Without the broker nothing is known of the devices: a deadline must not pass for them before they were heard.
-        decided = self._documents.connected and self._retained.settled and self._engine.tick()
-        return bool(published + self._documents.publish_due()) or decided
+        decided = self._documents.connected and self._retained.settled and self._engine.tick(fleets)
+        return bool(published + self._documents.publish_due(fleets)) or decided
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -110,7 +111,7 @@ class LeadLoop:
             self._documents.reissue_expiring(session, self._leadership.epoch)
             self._documents.repeat_unheard(session, since_s)
             if self._clock() - since_s > GRACE_S:
-                devices.mark_absent(session, before_s=since_s)
+                devices.mark_absent(session, self._fleets(), before_s=since_s)
             self._documents.clear_done_plans(session, self._leadership.epoch)
 
     def _is_due(self, care: str, every_s: float) -> bool:

@@ -20,6 +20,7 @@ from controller.bundle.artifacts import ArtifactStore
 from controller.distribute.chunks import ChunkServer
 from controller.distribute.documents import Documents
 from controller.distribute.reconcile import RetainedState
+from controller.errors import ConfigurationError
 from controller.fleet.ask import Asking, ask_trials, cancel_trials
 from controller.fleet.changes import Changes
 from controller.fleet.inbox import Inbox
@@ -227,10 +228,12 @@ class Service:
         """Write a rollout and return its id; the engine carries it on. A deployment that has one gets that one.
 
         Raises:
-            ConfigurationError: No devices, or one twice.
+            ConfigurationError: No devices, or one twice, or a fleet that this service does not listen to.
             NotFound: A bundle is not in this workspace.
             LeadershipLost: Another process leads now.
         """
+        if spec.fleet not in self.fleets:
+            raise ConfigurationError(f"this process does not listen to fleet {spec.fleet}, only to {self.fleets}")
         rollout = self._engine.create(spec)
         self._loop.wake()
         self.changes.note()

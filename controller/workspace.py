@@ -42,6 +42,11 @@ class Workspace:
         return self.root / "keys"
 
     @property
+    def trusted_keys(self) -> Path:
+        """The public key, for the agents' configuration (`trusted_keys_file`)."""
+        return self.root / "trusted-keys.yaml"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 

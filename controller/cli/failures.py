@@ -63,8 +63,10 @@ def _interrupted(failure: BaseException) -> int:
 
 
 def _notes(failure: BaseException) -> None:
-    for note in getattr(failure, "__notes__", ()):
-        click.echo(note, err=True)
+    # click turns Ctrl-C into an Abort: what we noted hangs on its cause.
+    for each in (failure, failure.__cause__):
+        for note in getattr(each, "__notes__", ()):
+            click.echo(note, err=True)
 
 
 def _unexpected(failure: BaseException) -> int:

@@ -6,7 +6,7 @@ A row is written first and published afterwards, at least once: a controller kil
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from sqlalchemy import select
@@ -86,13 +86,16 @@ class Documents:
                 cleared += 1
         return cleared
 
-    def publish_due(self) -> int:
-        """Publish every row that no broker has acknowledged; return how many are acknowledged now."""
+    def publish_due(self, fleets: Collection[str]) -> int:
+        """Publish every row of these fleets that no broker has acknowledged; return how many are acknowledged now.
+
+        Other fleets of the workspace may have another broker: theirs stay until a leader listens to them.
+        """
         if not self._client.connected:
             return 0
         with self._store.read() as session:
-            rows: list[tables.Desired | tables.Plan] = [*desired_rows.unpublished(session)]
-            rows += desired_rows.unpublished_plans(session)
+            rows: list[tables.Desired | tables.Plan] = [*desired_rows.unpublished(session, fleets)]
+            rows += desired_rows.unpublished_plans(session, fleets)
         if not rows:
             return 0
         sent = [(row, self._client.publish(_topic(row), row.envelope.encode(), retain=True)) for row in rows]

@@ -141,7 +141,7 @@ class Ingest:
         report = _of_device(decode(Reported, message.payload), address)
         if report.workload != address.workload:
             raise MalformedMessage(f"report of workload {report.workload!r} on the topic of {address.workload!r}")
-        if report.gen > desired_rows.LARGEST_GENERATION or report.epoch > desired_rows.LARGEST_GENERATION:
+        if not desired_rows.believable(session, report):
             raise MalformedMessage(f"generation {report.gen}, epoch {report.epoch}: beyond what a fleet can reach")
         heard = {(report.fleet, report.device)}
         if not devices.record_report(session, report, now_s=self._clock(), live=not message.retained):

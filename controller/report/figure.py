@@ -167,7 +167,15 @@ def _layout(score: str, traces: list[dict[str, Any]], rows: list[Row]) -> dict[s
         },
         "legend": {"orientation": "h", "y": 1.18, "x": 1, "xanchor": "right", "itemsizing": "constant"},
         "updatemenus": [
-            {"type": "buttons", "direction": "right", "x": 0, "y": 1.2, "xanchor": "left", "buttons": buttons}
+            {
+                "type": "buttons",
+                "direction": "right",
+                "x": 0,
+                "y": 1.2,
+                "xanchor": "left",
+                "showactive": False,
+                "buttons": buttons,
+            }
         ],
         "hoverlabel": {"align": "left"},
         "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},

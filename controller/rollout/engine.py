@@ -8,7 +8,7 @@ where it was, and may publish a document twice but never one that it does not kn
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from itertools import takewhile
 from typing import Any
@@ -81,10 +81,13 @@ class RolloutEngine:
             started = rollouts.of_deployment(session, spec.deployment) if spec.deployment else None
             return started.id if started else self._write_new(session, spec)
 
-    def tick(self) -> bool:
-        """Carry every rollout on as far as it goes now; return whether anything was decided."""
+    def tick(self, fleets: Collection[str]) -> bool:
+        """Carry every rollout of these fleets on as far as it goes now; return whether anything was decided.
+
+        Of other fleets nothing is heard here, and nothing may be decided.
+        """
         with self._store.read() as session:
-            ids = [row.id for row in rollouts.active(session)]
+            ids = [row.id for row in rollouts.active(session) if row.fleet in fleets]
         return sum(self._tick_safely(rollout) for rollout in ids) > 0
 
     def _tick_safely(self, rollout: str) -> bool:

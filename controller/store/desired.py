@@ -4,7 +4,7 @@ Decides: the next generation, what is still to be published, and what is adopted
 database. Leaves out: signing and sending (`controller/publish.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -15,7 +15,7 @@ from wire.trial import Plan
 from wire.update import Desired, Reported
 
 LARGEST_GENERATION = 2**53
-"""A report is not signed: a generation beyond this is no generation, and would exhaust the numbers."""
+"""A report is not signed: a number beyond this, which this database has not reached itself, is not believed."""
 
 
 def get(session: Session, fleet: str, device: str, workload: str) -> tables.Desired | None:
@@ -69,9 +69,7 @@ def adopt_report(session: Session, report: Reported, *, now_s: float) -> bool:
     There is no document to publish then: the row fences older ones, and names the bundle that the device was given.
     """
     row = get(session, report.fleet, report.device, report.workload)
-    if report.gen > LARGEST_GENERATION or report.gen == 0:
-        return False
-    if row is not None and not _is_newer(row, report, report.desired):
+    if report.gen == 0 or (row is not None and not _is_newer(row, report, report.desired)):
         return False
     if row is None:
         row = tables.Desired(fleet=report.fleet, device=report.device, workload=report.workload)
@@ -83,20 +81,25 @@ def adopt_report(session: Session, report: Reported, *, now_s: float) -> bool:
     return True
 
 
-def unpublished(session: Session) -> Sequence[tables.Desired]:
-    """Return the rows that no broker has acknowledged yet, oldest first."""
-    return session.scalars(
-        select(tables.Desired)
-        .where(tables.Desired.published_s.is_(None), tables.Desired.envelope != "")
-        .order_by(tables.Desired.written_s)
-    ).all()
+def believable(session: Session, report: Reported) -> bool:
+    """Return whether a report's generation and epoch are within what a fleet can have reached."""
+    row = get(session, report.fleet, report.device, report.workload)
+    gen, epoch = (row.gen, row.epoch) if row else (0, 0)
+    return report.gen <= max(LARGEST_GENERATION, gen) and report.epoch <= max(LARGEST_GENERATION, epoch)
 
 
-def unpublished_plans(session: Session) -> Sequence[tables.Plan]:
-    """Return the plans that no broker has acknowledged yet, oldest first."""
-    return session.scalars(
-        select(tables.Plan).where(tables.Plan.published_s.is_(None)).order_by(tables.Plan.written_s)
-    ).all()
+def unpublished(session: Session, fleets: Collection[str]) -> Sequence[tables.Desired]:
+    """Return the rows of these fleets that no broker has acknowledged yet, oldest first."""
+    table = tables.Desired
+    waits = (table.published_s.is_(None), table.envelope != "", table.fleet.in_(fleets))
+    return session.scalars(select(table).where(*waits).order_by(table.written_s)).all()
+
+
+def unpublished_plans(session: Session, fleets: Collection[str]) -> Sequence[tables.Plan]:
+    """Return the plans of these fleets that no broker has acknowledged yet, oldest first."""
+    table = tables.Plan
+    waits = (table.published_s.is_(None), table.fleet.in_(fleets))
+    return session.scalars(select(table).where(*waits).order_by(table.written_s)).all()
 
 
 def mark_published(session: Session, row: tables.Desired | tables.Plan, *, now_s: float) -> None:

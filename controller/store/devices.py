@@ -4,7 +4,7 @@ Decides: which report counts: once by (boot, number), no late report of an earli
 Leaves out: what a report leads to (`desired.adopt_report`, the rollout's engine).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -51,13 +51,14 @@ def set_inventory(session: Session, inventory: Inventory, *, now_s: float, live:
     touch(session, inventory.fleet, inventory.device, now_s=now_s, live=live).inventory = document(inventory)
 
 
-def mark_absent(session: Session, *, before_s: float) -> int:
-    """Mark devices as offline that are held for online and were not heard since `before_s`; return how many.
+def mark_absent(session: Session, fleets: Collection[str], *, before_s: float) -> int:
+    """Mark devices of these fleets as offline that were not heard since `before_s`; return how many.
 
     For a broker that lost its memory: it has no will to publish for a device that never came back.
     """
-    absent = select(tables.Device).where(tables.Device.online.is_(True), tables.Device.last_seen_s < before_s)
-    rows = session.scalars(absent).all()
+    table = tables.Device
+    absent = (table.online.is_(True), table.last_seen_s < before_s, table.fleet.in_(fleets))
+    rows = session.scalars(select(table).where(*absent)).all()
     for row in rows:
         row.online = False
     return len(rows)

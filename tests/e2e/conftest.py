@@ -26,7 +26,7 @@ def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(shared / "kernels.lock"):
         if not (folder / "done").exists():
             folder.mkdir(exist_ok=True)
-            command = [sys.executable, "-m", "agent.warm", "--cache-dir", str(folder)]
+            command = [sys.executable, "-m", "agent", "warm", "--cache-dir", str(folder)]
             subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=600)
             (folder / "done").touch()
     return folder

@@ -215,12 +215,11 @@ class World:
             "emulated": True,
             "metrics_interval_s": 1.0,
             "host_lock": str(self.folder / "host.lock"),
+            "cache_dir": str(self.cache),  # kernels are compiled once for all tests
             "serve": {"source": {"kind": "replay", "rate_hz": 10.0}},
             **changes,
         }
         agent = AgentProcess(self.folder / "agents" / device, document)
-        agent.state_dir.mkdir(parents=True, exist_ok=True)
-        (agent.state_dir / "cache").symlink_to(self.cache)  # kernels are compiled once for all tests
         self.agents[device] = agent
         if start:
             agent.start()
@@ -354,7 +353,13 @@ class ServeProcess:
         file = world.folder / "fleet.yaml"
         broker = {"host": "127.0.0.1", "port": world.broker.port}
         classes = [{"name": "only", "match": {"labels": {"board": "a"}}}]
-        workloads = {"main": {"model": str(ROOT / "models" / "leaf_outline"), "recipes": ["float32"]}}
+        workloads = {
+            "main": {
+                "model": str(ROOT / "models" / "leaf_outline"),
+                "recipes": ["float32"],
+                "goals": {"max_accuracy_drop_ratio": 0.03},
+            }
+        }
         document = {"version": 1, "fleet": world.fleet, "broker": broker, "classes": classes, "workloads": workloads}
         file.write_text(yaml.safe_dump(document))
         command = [sys.executable, "-m", "controller", "--workspace", str(world.workspace.root), "serve"]

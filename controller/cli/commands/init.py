@@ -12,7 +12,7 @@ def init(dry_run: bool) -> None:
 
     Running it again keeps what is there. The public key that it prints belongs into each agent's configuration.
     """
-    from controller.keys import create_key
+    from controller.keys import create_key, write_trusted_keys
 
     place = workspace()
     if dry_run:
@@ -23,5 +23,6 @@ def init(dry_run: bool) -> None:
         key = create_key(place.keys)
     click.echo(f"workspace {place.root}")
     click.echo(f"signing key {place.keys} (keep a copy: `controller backup`)")
-    click.echo("for each agent's configuration:")
+    write_trusted_keys(key, place.trusted_keys)
+    click.echo(f"for each agent's configuration (or a copy of {place.trusted_keys}, named by trusted_keys_file):")
     click.echo(f"trusted_keys: {{{key.key_id}: {key.public}}}")

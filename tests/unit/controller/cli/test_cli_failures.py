@@ -41,6 +41,15 @@ def test_other_failures(failure: BaseException, code: int, said: str, capsys: py
     assert said in capsys.readouterr().err
 
 
+def test_how_to_go_on_is_said_after_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt = KeyboardInterrupt()
+    interrupt.add_note("`controller deploy` goes on")
+    abort = click.Abort()  # what click makes of it
+    abort.__cause__ = interrupt
+    assert exit_code_of(abort) == 130
+    assert capsys.readouterr().err == "interrupted\n`controller deploy` goes on\n"
+
+
 def test_the_unexpected_is_short_and_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError) as raised:
         raise ZeroDivisionError("a fault of ours")

@@ -91,12 +91,21 @@ def test_what_is_written_goes_out_signed_retained_and_once(
     documents: Documents, client: Client, key: SigningKey, write: Callable[[int], None]
 ) -> None:
     write(1)
-    assert documents.publish_due() == 1
-    assert documents.publish_due() == 0
+    assert documents.publish_due(["farm"]) == 1
+    assert documents.publish_due(["farm"]) == 0
     ((topic, payload, retain),) = client.sent
     assert (topic, retain) == ("thresher/1/farm/d/pi-1/w/main/desired", True)
     document = open_envelope("desired", decode(Envelope, payload), Desired, key.verify)
     assert (document.gen, document.bundle) == (1, REF)
+
+
+def test_another_fleet_may_have_another_broker(
+    documents: Documents, client: Client, write: Callable[[int], None]
+) -> None:
+    write(1)
+    assert documents.publish_due(["barn"]) == 0
+    assert client.sent == []
+    assert documents.publish_due(["farm", "barn"]) == 1
 
 
 @pytest.mark.parametrize("trouble", ["away", "refuses"])
@@ -105,23 +114,23 @@ def test_what_no_broker_took_goes_out_later(
 ) -> None:
     write(1)
     client.connected, client.takes = trouble != "away", trouble != "refuses"
-    assert documents.publish_due() == 0
+    assert documents.publish_due(["farm"]) == 0
     client.connected = client.takes = True
-    assert documents.publish_due() == 1
+    assert documents.publish_due(["farm"]) == 1
 
 
 def test_a_document_about_to_expire_is_issued_anew_with_its_generation(
     documents: Documents, client: Client, key: SigningKey, store: Store, clock: Clock, write: Callable[[int], None]
 ) -> None:
     write(3)
-    documents.publish_due()
+    documents.publish_due(["farm"])
     clock.now_s += VALID_S - REISSUE_BEFORE_S - 1
     with store.begin() as session:
         assert documents.reissue_expiring(session, epoch=5) == 0
     clock.now_s += 2
     with store.begin() as session:
         assert documents.reissue_expiring(session, epoch=5) == 1
-    documents.publish_due()
+    documents.publish_due(["farm"])
     fresh = open_envelope("desired", decode(Envelope, client.sent[-1][1]), Desired, key.verify)
     assert (fresh.gen, fresh.epoch, fresh.expires_s) == (3, 5, clock() + VALID_S)
     with store.begin() as session:
@@ -154,7 +163,7 @@ def test_a_document_that_a_present_device_does_not_answer_goes_out_again(
     repeated: int,
 ) -> None:
     write(1)
-    documents.publish_due()
+    documents.publish_due(["farm"])
     clock.now_s += later_s
     presence = Presence(fleet="farm", device="pi-1", online=online, boot_id="b", agent_version="1")
     with store.begin() as session:
@@ -174,14 +183,14 @@ def test_a_plan_lists_what_is_open_and_is_emptied_when_all_came_back(
             request = TrialRequest(trial=name, workload="main", bundle=REF, variant=name, format="onnx", engine="e")
             trials.ask(session, row, "pi-1", "c", request, now_s=1.0)
         documents.write_plan(session, "farm", "pi-1", PlanPolicy(serving="coexist"), 1)
-    documents.publish_due()
+    documents.publish_due(["farm"])
     with store.begin() as session:
         trials.receive(session, session.get_one(tables.Trial, "t-1"), b"r", "measured", now_s=1.0)
         assert documents.clear_done_plans(session, 1) == 0
         trials.receive(session, session.get_one(tables.Trial, "t-2"), b"r", "measured", now_s=1.0)
         assert documents.clear_done_plans(session, 1) == 1
         assert documents.clear_done_plans(session, 1) == 0
-    documents.publish_due()
+    documents.publish_due(["farm"])
     plans = [open_envelope("plan", decode(Envelope, sent[1]), Plan, key.verify) for sent in client.sent]
     assert [[trial.trial for trial in plan.trials] for plan in plans] == [["t-1", "t-2"], []]
     assert plans[1].plan_gen > plans[0].plan_gen
@@ -211,7 +220,7 @@ def test_what_a_broker_lost_goes_out_again_once_its_device_was_heard(
     marked: int,
 ) -> None:
     write(1)
-    documents.publish_due()
+    documents.publish_due(["farm"])
     clock.now_s += 10
     monotonic = Clock()
     state = RetainedState(clock, monotonic)
@@ -232,8 +241,8 @@ def test_a_document_published_since_the_connection_is_not_missing(
     state = RetainedState(clock)
     state.connected()
     write(1)
-    documents.publish_due()
+    documents.publish_due(["farm"])
     state.saw({}, [("farm", "pi-1")])
     with store.begin() as session:
         assert state.mark_missing(session, ["farm"]) == 0
-        assert desired.unpublished(session) == []
+        assert desired.unpublished(session, ["farm"]) == []

@@ -219,11 +219,24 @@ def test_our_own_publication_passed_on_is_no_news(ingest: Ingest, workspace: Wor
 def test_a_plea_for_documents_marks_them_for_publication(ingest: Ingest, store: Store) -> None:
     with store.begin() as session:
         desired.write(session, document(1), "envelope", now_s=1.0)
-        desired.mark_published(session, desired.unpublished(session)[0], now_s=2.0)
+        desired.mark_published(session, desired.unpublished(session, ["farm"])[0], now_s=2.0)
     effects = ingest.batch([got(TOPICS.sync("pi-1"), Sync(fleet="farm", device="pi-1", boot_id="b"))])
     assert effects.changed
     with store.read() as session:
-        assert len(desired.unpublished(session)) == 1
+        assert len(desired.unpublished(session, ["farm"])) == 1
+
+
+def test_a_generation_that_we_reached_ourselves_is_believed(ingest: Ingest, store: Store) -> None:
+    far = desired.LARGEST_GENERATION
+    ingest.batch([got(TOPICS.reported("pi-1", "main"), report(gen=far))])
+    with store.begin() as session:
+        assert desired.next_gen(session, "farm", "pi-1", "main") == far + 1
+        desired.write(session, document(far + 1), "envelope", now_s=1.0)
+    ingest.batch([got(TOPICS.reported("pi-1", "main"), report(gen=far + 1, seq=2))])
+    assert ingest.counts["reported.malformed"] == 0
+    with store.read() as session:
+        (view,) = device_views(session, "farm")
+    assert view.workload("main").reported == report(gen=far + 1, seq=2)
 
 
 def test_a_want_is_passed_on(ingest: Ingest) -> None:

@@ -107,12 +107,12 @@ class Bench:
     def wish(self, rollout: str, wish: str) -> None:
         with self.store.begin() as session:
             rollouts.wish(session, rollout, wish, "operator:ann", now_s=self.now_s)
-        self.engine.tick()
+        self.engine.tick(["farm"])
 
     def pass_time(self, seconds: float) -> None:
         self.now_s += seconds
         self.leadership.beat()
-        self.engine.tick()
+        self.engine.tick(["farm"])
 
 
 @pytest.fixture
@@ -130,28 +130,28 @@ def spec(*names: str, bundle: str = NEW, deployment: str | None = None, **policy
 def test_a_wave_is_offered_at_once_with_all_that_the_device_needs(bench: Bench) -> None:
     bench.says("pi-1", State.COMMITTED, 4, OLD)
     rollout = bench.engine.create(spec("pi-1"))
-    assert bench.engine.tick()
+    assert bench.engine.tick(["farm"])
     document = bench.document("pi-1")
     assert document is not None
     assert (document.gen, document.epoch, document.action, document.rollout, document.wave) == (5, 1, "run", rollout, 0)
     assert (document.bundle, document.previous) == (bench.bundles.ref(NEW), OLD)
     assert (document.format, document.engine, document.probation_s) == ("onnx", "onnxruntime", 3.0)
     assert document.limits.memory_bytes == 1000
-    assert not bench.engine.tick(), "nothing is decided twice"
+    assert not bench.engine.tick(["farm"]), "nothing is decided twice"
 
 
 def test_outcomes_waves_and_the_audit_are_written_as_it_goes(bench: Bench) -> None:
     for name in ("pi-1", "pi-2"):
         bench.says(name, State.COMMITTED, 1, OLD)
     rollout = bench.engine.create(spec("pi-1", "pi-2"))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     first, second = sorted(("pi-1", "pi-2"), key=lambda name: (bench.document(name) is None, name))
     assert bench.document(second) is None
     bench.says(first, State.COMMITTED, 2, NEW)
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     bench.pass_time(6.0)
     bench.says(second, State.COMMITTED, 2, NEW)
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     bench.pass_time(6.0)
     assert bench.rollout(rollout).state == "completed"
     assert bench.rollout(rollout).finished_s == bench.now_s
@@ -179,7 +179,7 @@ def test_a_rollback_is_a_new_generation_that_names_what_ran_before(
 ) -> None:
     bench.says("pi-1", State.COMMITTED if previous else State.IDLE, 1 if previous else 0, previous)
     rollout = bench.engine.create(spec("pi-1"))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     offered = bench.document("pi-1")
     assert offered is not None
     bench.says("pi-1", State.COMMITTED, offered.gen, NEW)
@@ -196,11 +196,11 @@ def test_a_rollback_is_a_new_generation_that_names_what_ran_before(
 
 def test_the_document_that_named_the_previous_bundle_is_enough_to_go_back(bench: Bench) -> None:
     bench.engine.create(spec("pi-1", bundle=OLD))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     bench.says("pi-1", State.COMMITTED, 1, OLD)
     bench.pass_time(6.0)
     rollout = bench.engine.create(spec("pi-1"))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     bench.says("pi-1", State.COMMITTED, 2, NEW)
     bench.bundles.known = {NEW}  # the old artifact was cleared away
     bench.wish(rollout, "rollback")
@@ -213,9 +213,9 @@ def test_the_document_that_named_the_previous_bundle_is_enough_to_go_back(bench:
 def test_a_failed_device_names_its_reason_and_takes_the_wave_back(bench: Bench) -> None:
     bench.says("pi-1", State.COMMITTED, 1, OLD)
     rollout = bench.engine.create(spec("pi-1"))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     bench.says("pi-1", State.ROLLED_BACK, 2, OLD)
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     assert bench.rollout(rollout).state in ("rolling_back", "rolled_back")
     with bench.store.read() as session:
         (member,) = rollouts.devices(session, rollout)
@@ -225,10 +225,10 @@ def test_a_failed_device_names_its_reason_and_takes_the_wave_back(bench: Bench) 
 def test_a_newer_rollout_of_the_workload_supersedes(bench: Bench) -> None:
     bench.says("pi-1", State.COMMITTED, 1, OLD)
     first = bench.engine.create(spec("pi-1", approval="first_wave"))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     bench.now_s += 1
     bench.engine.create(spec("pi-1"))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     assert bench.rollout(first).state == "superseded"
 
 
@@ -257,11 +257,11 @@ def test_a_bundle_that_went_missing_stops_only_its_own_rollout(bench: Bench, cap
     lost = bench.engine.create(spec("pi-1"))
     bench.bundles.known = {OLD}
     for _ in range(3):
-        bench.engine.tick()
+        bench.engine.tick(["farm"])
     assert caplog.text.count("cannot go on") == 1, "said once, not at every turn"
     assert bench.document("pi-1") is None
     bench.bundles.known = {NEW}
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     assert bench.document("pi-1") is not None, f"{lost} goes on once the cause is gone"
 
 
@@ -270,24 +270,32 @@ def test_a_leader_that_was_replaced_decides_nothing_more(bench: Bench) -> None:
     bench.engine.create(spec("pi-1"))
     Leadership(bench.store, lambda: bench.now_s + 1000, "elsewhere:1:1:x").take()
     with pytest.raises(LeadershipLost):
-        bench.engine.tick()
+        bench.engine.tick(["farm"])
     assert bench.document("pi-1") is None
 
 
 def test_an_engine_made_anew_goes_on_where_the_former_one_was(bench: Bench, store: Store, workspace: Workspace) -> None:
     bench.says("pi-1", State.COMMITTED, 1, OLD)
     rollout = bench.engine.create(spec("pi-1"))
-    bench.engine.tick()
+    bench.engine.tick(["farm"])
     before = bench.document("pi-1")
     bench.leadership.release()
     later = Bench(store, workspace, OLD, NEW)
     later.seq = bench.seq
-    later.engine.tick()
+    later.engine.tick(["farm"])
     assert later.document("pi-1") == before, "what was offered is not offered anew"
     later.says("pi-1", State.COMMITTED, 2, NEW)
-    later.engine.tick()
+    later.engine.tick(["farm"])
     later.pass_time(6.0)
     assert later.rollout(rollout).state == "completed"
+
+
+def test_a_rollout_of_a_fleet_that_is_not_listened_to_waits(bench: Bench) -> None:
+    bench.says("pi-1", State.COMMITTED, 1, OLD)
+    rollout = bench.engine.create(spec("pi-1"))
+    assert not bench.engine.tick(["barn"])
+    assert bench.rollout(rollout).state == "draft"
+    assert bench.engine.tick(["barn", "farm"])
 
 
 def test_ids_sort_by_time(bench: Bench) -> None:

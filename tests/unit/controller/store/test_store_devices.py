@@ -79,8 +79,9 @@ def test_what_the_broker_kept_is_no_sign_of_life(store: Store) -> None:
 def test_a_device_that_never_came_back_is_absent(store: Store) -> None:
     with store.begin() as session:
         devices.set_presence(session, presence(True, "b1"), now_s=1.0)
-        assert devices.mark_absent(session, before_s=1.0) == 0
-        assert devices.mark_absent(session, before_s=2.0) == 1
+        assert devices.mark_absent(session, ["farm"], before_s=1.0) == 0
+        assert devices.mark_absent(session, ["barn"], before_s=2.0) == 0, "nobody listens to that fleet here"
+        assert devices.mark_absent(session, ["farm"], before_s=2.0) == 1
         assert devices.online(session) == set()
 
 

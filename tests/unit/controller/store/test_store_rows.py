@@ -69,7 +69,7 @@ def test_a_retained_document_that_is_newer_is_adopted(
         row = desired.get(session, "farm", "pi-1", "main")
         assert row is not None
         assert (row.envelope, row.adopted) == (("retained", True) if adopted else ("known", False))
-        assert list(desired.unpublished(session)) == ([] if adopted else [row])
+        assert list(desired.unpublished(session, ["farm"])) == ([] if adopted else [row])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_reported_generation_that_is_newer_is_adopted(
             row = desired.get(session, "farm", "pi-1", "main")
             assert row is not None
             assert (row.gen, row.epoch, row.bundle) == (report.gen, 7, report.desired)
-            assert list(desired.unpublished(session)) == [], "there is no document to publish"
+            assert list(desired.unpublished(session, ["farm"])) == [], "there is no document to publish"
             assert desired.largest_epoch(session) == 7
 
 
@@ -103,13 +103,13 @@ def test_a_row_written_anew_while_it_was_published_stays_unpublished(store: Stor
     with store.begin() as session:
         desired.write(session, document(1), "first", now_s=1.0)
     with store.read() as session:
-        (sent,) = desired.unpublished(session)
+        (sent,) = desired.unpublished(session, ["farm"])
     with store.begin() as session:
         desired.write(session, document(2), "second", now_s=2.0)
     with store.begin() as session:
         desired.mark_published(session, sent, now_s=3.0)
     with store.read() as session:
-        assert [row.envelope for row in desired.unpublished(session)] == ["second"]
+        assert [row.envelope for row in desired.unpublished(session, ["farm"])] == ["second"]
 
 
 def test_plans_rise_over_the_last_one_and_over_the_clock(store: Store) -> None:
@@ -119,9 +119,9 @@ def test_plans_rise_over_the_last_one_and_over_the_clock(store: Store) -> None:
         desired.write_plan(session, plan, "e", now_s=1.0)
         assert desired.next_plan_gen(session, "farm", "pi-1", now_s=1001.0) == 2001
         desired.mark_published(session, desired.get_plan(session, "farm", "pi-1"), now_s=1.0)  # type: ignore[arg-type]
-        assert list(desired.unpublished_plans(session)) == []
+        assert list(desired.unpublished_plans(session, ["farm"])) == []
         desired.ask_again(session, "farm", "pi-1")
-        assert len(desired.unpublished_plans(session)) == 1
+        assert len(desired.unpublished_plans(session, ["farm"])) == 1
 
 
 def test_one_deployment_at_a_time_for_a_fleet_and_workload(store: Store) -> None:
