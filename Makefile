@@ -22,7 +22,8 @@ demo: environment-demo  ## deploy a real model to six local agents over a real b
 	$(BIN)/controller demo
 
 test: environment-dev  ## all tests but the long ones and those that need a board
-	$(BIN)/python -m pytest -q -n $(WORKERS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not alone and not long and not device"
+	$(BIN)/python -m pytest -q -m "alone and not long and not device"
 
 test-long: environment-dev  ## the long tests; goes on where it stopped until the code changes
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "long and not device" -p tools.resume --resume .cache/test-long.json

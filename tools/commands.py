@@ -3,6 +3,7 @@
 Decides: order and layout. Leaves out: the texts, which stand with the commands.
 """
 
+import copy
 from collections.abc import Iterator
 
 import click
@@ -45,11 +46,14 @@ def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[
 
 def help_of(path: tuple[str, ...], command: click.Command) -> str:
     """Return a command's help at a fixed width, without spaces at line ends."""
+    fresh = copy.copy(command)
+    # click keeps the help option that a command was first asked with; another one's names must not show here.
+    vars(fresh)["_help_option"] = None
     context = click.Context(
-        command,
+        fresh,
         info_name=" ".join(path),
         terminal_width=WIDTH,
         max_content_width=WIDTH,
         help_option_names=["-h", "--help"],
     )
-    return "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return "\n".join(line.rstrip() for line in fresh.get_help(context).splitlines())

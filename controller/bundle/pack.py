@@ -2,7 +2,7 @@
 
 Decides: which files a bundle holds and what they are called. Leaves out: signing (`controller/keys.py`).
 
-    artifact = pack_bundle(variant, model, golden_inputs, golden_outputs, evaluation_digest, store)
+    artifact = pack_bundle(variant, model, inputs, outputs, evaluation_digest=digest, store=store)
 """
 
 import io
@@ -30,6 +30,7 @@ def pack_bundle(
     model: ModelFolder,
     golden_inputs: NDArray[Any],
     golden_outputs: NDArray[Any],
+    *,
     evaluation_digest: str | None,
     store: ArtifactStore,
 ) -> Artifact:

@@ -57,6 +57,6 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
         outcome = cli.main(args=arguments, prog_name="controller", standalone_mode=False)
-    except BaseException as exc:
+    except BaseException as exc:  # the outermost frame: whatever happened becomes one message and one exit code
         return exit_code_of(exc)
     return outcome if isinstance(outcome, int) else 0

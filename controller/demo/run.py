@@ -20,7 +20,7 @@ from controller.deploy.pipeline import run_deploy
 from controller.deploy.progress import Progress
 from controller.deploy.request import request_deploy
 from controller.deploy.settings import read_settings
-from controller.errors import ConfigurationError, NoDevice
+from controller.errors import ConfigurationError, NoDevice, UnusableModel
 from controller.keys import create_key
 from controller.report.write import ReportFiles, write_report
 from controller.service import Service
@@ -53,7 +53,7 @@ class DemoResult:
     wall_s: float
 
 
-def run_demo(plan: DemoPlan, progress: Progress, when_kept: Callable[[FoundFleet], None]) -> DemoResult:
+def run_demo(plan: DemoPlan, progress: Progress, when_kept: Callable[[FoundFleet, Service], None]) -> DemoResult:
     """Set up, deploy, and end every process that was started.
 
     Args:
@@ -63,7 +63,7 @@ def run_demo(plan: DemoPlan, progress: Progress, when_kept: Callable[[FoundFleet
     Raises:
         ControllerError: As `run_deploy`; whatever was started is stopped.
     """
-    set_up(plan, progress)
+    model = set_up(plan, progress)
     started = time.monotonic()
     with EmbeddedBroker(plan.port, plan.folder / "broker") as broker:
         found = place_fleet_file(plan, broker.port)
@@ -71,7 +71,7 @@ def run_demo(plan: DemoPlan, progress: Progress, when_kept: Callable[[FoundFleet
         configs = write_configs(
             plan.folder, Connection(found.fleet_file.fleet, broker.host, broker.port, key.trusted_keys)
         )
-        settings = read_settings(found, "main", None, plan.workspace)
+        settings = read_settings(found, "main", model, plan.workspace)
         began_s = time.time()
         with Agents(configs) as agents, _service(plan, found) as service:
             progress.say(f"broker on {broker.host}:{broker.port}, {len(configs)} agents started: {', '.join(configs)}")
@@ -81,21 +81,33 @@ def run_demo(plan: DemoPlan, progress: Progress, when_kept: Callable[[FoundFleet
             files = write_report(service.store, plan.workspace, _reported(service.store, request.deployment))
             wall_s = time.monotonic() - started
             if plan.keep:
-                when_kept(found)
+                when_kept(found, service)
             agents.stop()
     return DemoResult(files.json.parent.name, stage, files, wall_s)
 
 
-def set_up(plan: DemoPlan, progress: Progress) -> None:
-    """Make what lasts from run to run: workspace, model, compiled kernels."""
+def set_up(plan: DemoPlan, progress: Progress) -> str | None:
+    """Make what lasts from run to run: workspace, model, compiled kernels.
+
+    Returns:
+        None where the workspace has the model; else its folder, which is deployed as it lies: another content of the
+        same version was imported before, and stays as it was.
+    """
     from controller.models.importing import ImportRequest, import_model
 
     plan.workspace.create()
     create_key(plan.workspace.keys)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    import_model(ImportRequest(plan.models / "leaf_outline"), plan.workspace.models)
+    folder = plan.models / "leaf_outline"
+    try:
+        import_model(ImportRequest(folder), plan.workspace.models)
+        model = None
+    except UnusableModel as exc:
+        progress.say(f"{exc}; deploying {folder}")
+        model = str(folder)
     progress.say("compiling the agents' kernels, unless they are")
     warm(plan.folder)
+    return model
 
 
 def warm(folder: Path) -> None:

@@ -49,7 +49,7 @@ def carry(
         while True:
             if current_leader(store, clock()) is None:
                 try:
-                    return _lead(workspace, broker, store, deployment, progress, watch)
+                    return _lead(workspace, broker, store, deployment, progress, watch=watch)
                 except _ElsewhereFirst:
                     continue
             if (ended := _watch(store, deployment, progress, clock)) is not None:
@@ -63,7 +63,7 @@ class _ElsewhereFirst(Exception):
 
 
 def _lead(
-    workspace: Workspace, broker: BrokerSettings, store: Store, deployment: str, progress: Progress, watch: bool
+    workspace: Workspace, broker: BrokerSettings, store: Store, deployment: str, progress: Progress, *, watch: bool
 ) -> str:
     with store.read() as session:
         fleet = deployments.get(session, deployment).fleet

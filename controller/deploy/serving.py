@@ -6,6 +6,7 @@ Decides: when a deploy is taken up. Leaves out: the deploy (`pipeline`) and ever
 import logging
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 from controller.deploy.pipeline import run_deploy
 from controller.errors import ControllerError
@@ -44,22 +45,32 @@ def serve_forever(workspace: Workspace, broker: BrokerSettings, fleets: Sequence
         BrokerUnreachable: At the start; later losses are waited out.
         KeyboardInterrupt: The end.
     """
-    running: dict[str, threading.Thread] = {}
     with Service(workspace, broker, fleets) as service:
-        while True:
-            running = {name: thread for name, thread in running.items() if thread.is_alive()}
-            for deployment in _waiting(service, fleets):
-                if deployment not in running:
-                    thread = threading.Thread(target=_carry, args=(service, deployment), name=deployment, daemon=True)
-                    running[deployment] = thread
-                    thread.start()
-            service.wait_changed(LOOK_S)
+        attend(service)
 
 
-def _waiting(service: Service, fleets: Sequence[str]) -> list[str]:
+def attend(service: Service) -> NoReturn:
+    """Carry every deploy that is asked of a service's fleets, until interrupted.
+
+    Raises:
+        Busy: Another process leads now.
+        KeyboardInterrupt: The end.
+    """
+    running: dict[str, threading.Thread] = {}
+    while True:
+        running = {name: thread for name, thread in running.items() if thread.is_alive()}
+        for deployment in _waiting(service):
+            if deployment not in running:
+                thread = threading.Thread(target=_carry, args=(service, deployment), name=deployment, daemon=True)
+                running[deployment] = thread
+                thread.start()
+        service.wait_changed(LOOK_S)
+
+
+def _waiting(service: Service) -> list[str]:
     with service.store.read() as session:
         rows = deployments.unowned(session, now_s=service.clock())
-        return [row.id for row in rows if row.fleet in fleets]
+        return [row.id for row in rows if row.fleet in service.fleets]
 
 
 def _carry(service: Service, deployment: str) -> None:

@@ -24,6 +24,8 @@ class TrialSettings(Section):
     """Longest pause of serving [s]."""
     timeout_s: float = Field(default=1800.0, gt=0, le=7 * 86400)
     """How long to wait for the records of a class [s]."""
+    repeats: int = Field(default=2, ge=0, le=10)
+    """How often a device measures again, beside the control, what came back void (disturbed, throttled)."""
     also_measure: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
     """Class -> patterns of variant or recipe names (`*dynamic*`) that are measured whatever the screen says."""
 

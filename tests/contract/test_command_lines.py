@@ -10,7 +10,7 @@ from agent.cli import entry as agent
 from agent.cli import main as agent_main
 from controller.cli.entry import cli as controller
 from controller.cli.entry import main as controller_main
-from tools.commands import walk
+from tools.commands import help_of, walk
 
 HEAVY = ("alembic", "numba", "numpy", "onnx", "onnxruntime", "plotly", "rich", "scipy", "sqlalchemy")
 
@@ -20,11 +20,11 @@ ALL = [*walk(agent, ("agent",)), *walk(controller, ("controller",))]
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
 def test_a_command_says_what_it_does(path: tuple[str, ...], command: click.Command) -> None:
-    text = command.get_help(click.Context(command, info_name=path[-1]))
+    text = help_of(path, command)
     first = (command.help or "").strip().split("\n\n")[0]
     assert len(first) > 15, f"{' '.join(path)} has no help"
     assert first.endswith((".", ":")), first
-    assert f"Usage: {path[-1]}" in text
+    assert f"Usage: {' '.join(path)}" in text
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])

@@ -14,7 +14,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 from filelock import FileLock
 
 from controller.models.folder import ModelFolder
-from tests.e2e.world import ROOT, Bundles, World, environment
+from tests.e2e.bundles import Bundles
+from tests.e2e.world import ROOT, World, environment
 
 
 @pytest.fixture(scope="session")

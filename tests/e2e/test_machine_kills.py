@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 
 from controller.rollout.view import Phase
-from tests.e2e.world import Bundles, World, quick_policy
+from tests.e2e.bundles import Bundles
+from tests.e2e.world import World, quick_policy
 from wire.device_state import State
 
 pytestmark = pytest.mark.e2e
@@ -26,10 +27,10 @@ RESUMES = [
 def test_killed_in_a_state_it_goes_on_and_commits(world: World, bundles: Bundles, state: State) -> None:
     agent = world.agent("barn-1")
     service = world.service()
-    first = world.rollout(service, bundles.good(world, "first"), ["barn-1"])
+    first = world.rollout(service, bundles.good(world.artifacts, "first"), ["barn-1"])
     world.phase(service, first, Phase.COMPLETED)
     old = world.watcher.last("barn-1")
-    bundle = bundles.good(world, "second", padding_bytes=2_000_000)
+    bundle = bundles.good(world.artifacts, "second", padding_bytes=2_000_000)
     second = world.rollout(service, bundle, ["barn-1"])
     world.watcher.state("barn-1", state, gen=old.gen + 1)
     agent.kill()
@@ -44,10 +45,10 @@ def test_killed_in_a_state_it_goes_on_and_commits(world: World, bundles: Bundles
 def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()
-    first = world.rollout(service, bundles.good(world, "first"), ["barn-1"])
+    first = world.rollout(service, bundles.good(world.artifacts, "first"), ["barn-1"])
     world.phase(service, first, Phase.COMPLETED)
     old = world.watcher.last("barn-1")
-    bundle = bundles.good(world, "second")
+    bundle = bundles.good(world.artifacts, "second")
     rollout = world.rollout(service, bundle, ["barn-1"], policy=quick_policy(probation_s=30.0))
     world.watcher.state("barn-1", State.PROBATION, gen=old.gen + 1)
     world.kill_serving_worker(agent)
@@ -64,7 +65,7 @@ def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bu
 def test_a_selftest_that_kills_the_agent_twice_is_unfit_and_does_not_loop(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()
-    bundle = bundles.good(world, "browns-out")
+    bundle = bundles.good(world.artifacts, "browns-out")
     rollout = world.rollout(service, bundle, ["barn-1"])
     for tries in (1, 2):
         world.watcher.wait(f"self-test {tries}", partial(selftests, world, tries))
@@ -75,10 +76,13 @@ def test_a_selftest_that_kills_the_agent_twice_is_unfit_and_does_not_loop(world:
     assert ended.error is not None
     assert ended.error.code == "selftest_killed"
     assert world.phase(service, rollout, Phase.ROLLED_BACK) == Phase.ROLLED_BACK
+    # Nothing ran before, so rolling back is removing; above all, the self-test is not tried a third time.
+    assert world.watcher.state("barn-1", State.REMOVED, gen=2).active is None
     agent.kill()
     agent.start()
     world.online("barn-1")
-    assert world.watcher.last("barn-1").state in (State.UNFIT, State.HELD)
+    assert world.watcher.last("barn-1").state is State.REMOVED
+    assert not any(selftests(world, more) for more in (3, 4))
 
 
 def selftests(world: World, at_least: int) -> bool:

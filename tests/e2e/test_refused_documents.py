@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from controller.keys import create_key
-from tests.e2e.world import FLEET, Bundles, World
+from tests.e2e.bundles import Bundles
+from tests.e2e.watcher import FLEET
+from tests.e2e.world import World
 from wire.base import encode
 from wire.device_state import State
 from wire.envelope import seal
@@ -22,10 +24,10 @@ def settled(world: World, bundles: Bundles) -> tuple[World, str, str]:
     """A world whose device runs a first bundle in generation 5; returns also a second bundle."""
     world.agent("barn-1")
     world.service()  # serves chunks
-    good = bundles.good(world, "first")
+    good = bundles.good(world.artifacts, "first")
     world.send(world.desired("barn-1", good, 5, epoch=3))
     assert world.watcher.ended("barn-1", 5).state is State.COMMITTED
-    return world, good, bundles.good(world, "second")
+    return world, good, bundles.good(world.artifacts, "second")
 
 
 def refused(world: World, reason: str) -> None:

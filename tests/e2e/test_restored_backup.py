@@ -6,7 +6,8 @@ import pytest
 
 from controller.cli.archive import back_up, restore
 from controller.rollout.view import Phase
-from tests.e2e.world import Bundles, World
+from tests.e2e.bundles import Bundles
+from tests.e2e.world import World
 from wire.device_state import State
 
 pytestmark = pytest.mark.e2e
@@ -17,7 +18,7 @@ def test_an_old_backup_adopts_the_newer_fleet(world: World, bundles: Bundles, tm
     for device in devices:
         world.agent(device)
     service = world.service()
-    old = bundles.good(world, "old")
+    old = bundles.good(world.artifacts, "old")
     world.phase(service, world.rollout(service, old, devices), Phase.COMPLETED)
     service.stop()
     archive = tmp_path / "week-old.tar.gz"
@@ -25,7 +26,7 @@ def test_an_old_backup_adopts_the_newer_fleet(world: World, bundles: Bundles, tm
 
     service = world.service()
     for name in ("newer", "newest"):
-        newest = bundles.good(world, name)
+        newest = bundles.good(world.artifacts, name)
         world.phase(service, world.rollout(service, newest, devices), Phase.COMPLETED)
     gens = {device: world.watcher.last(device).gen for device in devices}
     service.stop()
@@ -37,7 +38,7 @@ def test_an_old_backup_adopts_the_newer_fleet(world: World, bundles: Bundles, tm
     assert {device: view[device].active for device in devices} == dict.fromkeys(devices, newest)
     assert not any(report.active == old for report in world.watcher.reports[seen:])
 
-    after = bundles.good(world, "after")
+    after = bundles.good(world.artifacts, "after")
     world.phase(service, world.rollout(service, after, devices), Phase.COMPLETED)
     for device in devices:
         last = world.watcher.last(device)

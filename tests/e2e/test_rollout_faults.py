@@ -9,7 +9,8 @@ import pytest
 
 from controller.rollout.policy import Wave
 from controller.rollout.view import Phase
-from tests.e2e.world import AgentProcess, Bundles, ServeProcess, World, quick_policy
+from tests.e2e.bundles import Bundles
+from tests.e2e.world import AgentProcess, ServeProcess, World, quick_policy
 from wire.device_state import FAILURES, State
 
 pytestmark = pytest.mark.e2e
@@ -21,11 +22,11 @@ def test_a_device_that_was_off_during_the_whole_rollout_converges(world: World, 
     world.agent("barn-1")
     late = world.agent("barn-2")
     service = world.service()
-    first = world.rollout(service, bundles.good(world, "first"), ["barn-1", "barn-2"])
+    first = world.rollout(service, bundles.good(world.artifacts, "first"), ["barn-1", "barn-2"])
     world.phase(service, first, Phase.COMPLETED)
     late.kill()
     world.watcher.wait("barn-2 to be offline", lambda: world.watcher.presence["barn-2"] is False)
-    bundle = bundles.good(world, "second")
+    bundle = bundles.good(world.artifacts, "second")
     second = world.rollout(service, bundle, ["barn-1", "barn-2"], policy=quick_policy(deadline_s=8.0))
     world.phase(service, second, Phase.COMPLETED_WITH_STRAGGLERS)
     gen = world.watcher.last("barn-1").gen
@@ -39,9 +40,9 @@ def test_wrong_golden_outputs_are_unfit_and_stop_the_rollout(world: World, bundl
     for device in devices:
         world.agent(device)
     service = world.service()
-    good = bundles.good(world, "first")
+    good = bundles.good(world.artifacts, "first")
     world.phase(service, world.rollout(service, good, devices), Phase.COMPLETED)
-    bad = bundles.wrong_golden(world, "lies")
+    bad = bundles.wrong_golden(world.artifacts, "lies")
     rollout = world.rollout(service, bad, devices, policy=quick_policy(*CANARY_FIRST))
     world.phase(service, rollout, Phase.ROLLED_BACK)
     unfit = [report for report in world.watcher.reports if report.desired == bad and report.state is State.UNFIT]
@@ -55,7 +56,7 @@ def test_wrong_golden_outputs_are_unfit_and_stop_the_rollout(world: World, bundl
 def test_a_missing_engine_is_incompatible_and_does_not_count(world: World, bundles: Bundles) -> None:
     world.agent("barn-1")
     service = world.service()
-    rollout = world.rollout(service, bundles.for_engine(world, "needs-tensorrt", "tensorrt"), ["barn-1"])
+    rollout = world.rollout(service, bundles.for_engine(world.artifacts, "needs-tensorrt", "tensorrt"), ["barn-1"])
     ended = world.watcher.ended("barn-1", 1)
     assert ended.state is State.INCOMPATIBLE
     assert ended.error is not None
@@ -70,10 +71,10 @@ def test_a_bundle_that_crashes_while_serving_is_rolled_back_and_the_rollout_stop
     devices = ["barn-1", "barn-2"]
     agents = {device: world.agent(device) for device in devices}
     service = world.service()
-    good = bundles.good(world, "first")
+    good = bundles.good(world.artifacts, "first")
     world.phase(service, world.rollout(service, good, devices), Phase.COMPLETED)
     gens = {device: world.watcher.last(device).gen for device in devices}
-    bad = bundles.good(world, "crashes-later")
+    bad = bundles.good(world.artifacts, "crashes-later")
     rollout = world.rollout(service, bad, devices, policy=quick_policy(*CANARY_FIRST, probation_s=30.0))
     canary = world.watcher.wait("a canary in probation", lambda: _in_probation(world, gens))
     world.kill_serving_worker(agents[canary])
@@ -94,12 +95,12 @@ def test_a_bundle_that_crashes_while_serving_is_rolled_back_and_the_rollout_stop
 def test_two_workloads_one_rolled_back_the_other_untouched(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()
-    main, soil = bundles.good(world, "main-first"), bundles.good(world, "soil-first")
+    main, soil = bundles.good(world.artifacts, "main-first"), bundles.good(world.artifacts, "soil-first")
     world.phase(service, world.rollout(service, main, ["barn-1"]), Phase.COMPLETED)
     world.phase(service, world.rollout(service, soil, ["barn-1"], workload="soil"), Phase.COMPLETED)
     untouched = world.watcher.last("barn-1", "soil")
     worker = set(world.serving_workers(agent)) - {_worker_of(world, agent, main)}
-    bad = bundles.good(world, "main-crashes")
+    bad = bundles.good(world.artifacts, "main-crashes")
     rollout = world.rollout(service, bad, ["barn-1"], policy=quick_policy(probation_s=30.0))
     world.watcher.state("barn-1", State.PROBATION, gen=2)
     os.kill(_worker_of(world, agent, bad), signal.SIGKILL)
@@ -116,7 +117,7 @@ def test_a_controller_killed_in_the_middle_of_a_wave_goes_on(world: World, bundl
     for device in devices:
         world.agent(device)
     service = world.service()
-    bundle = bundles.good(world, "first", padding_bytes=4_000_000)
+    bundle = bundles.good(world.artifacts, "first", padding_bytes=4_000_000)
     policy = quick_policy(Wave(devices=1), Wave(devices=2), Wave(ratio=1.0), soak_s=2.0)
     rollout = world.rollout(service, bundle, devices, policy=policy)
     service.stop()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from controller.rollout.view import Phase
-from tests.e2e.world import Bundles, World
+from tests.e2e.bundles import Bundles
+from tests.e2e.world import World
 from wire.base import encode
 from wire.device_state import State
 from wire.topics import Topics
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.e2e
 def test_the_broker_restarts_in_the_middle_of_a_download(world: World, bundles: Bundles) -> None:
     world.agent("barn-1")
     service = world.service()
-    bundle = bundles.good(world, "first", padding_bytes=40_000_000)
+    bundle = bundles.good(world.artifacts, "first", padding_bytes=40_000_000)
     rollout = world.rollout(service, bundle, ["barn-1"])
     world.watcher.wait("chunks to be published", lambda: service.published_chunks.get(bundle, 0) > 20)
     world.broker.kill()
@@ -33,7 +34,7 @@ def test_the_broker_restarts_in_the_middle_of_a_download(world: World, bundles: 
 def test_a_damaged_chunk_is_refused_and_asked_for_again(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()
-    bundle = bundles.good(world, "first")
+    bundle = bundles.good(world.artifacts, "first")
     index = world.artifacts.index(bundle)
     chunk = world.artifacts.folder(bundle) / "chunks" / index.chunks[len(index.chunks) // 2].id
     sound = chunk.read_bytes()
@@ -54,7 +55,7 @@ def test_a_damaged_chunk_is_refused_and_asked_for_again(world: World, bundles: B
 def test_messages_delivered_twice_change_nothing(world: World, bundles: Bundles) -> None:
     world.agent("barn-1")
     service = world.service()
-    bundle = bundles.good(world, "first")
+    bundle = bundles.good(world.artifacts, "first")
     service_view = world.rollout(service, bundle, ["barn-1"])
     ended = world.watcher.ended("barn-1", 1)
     world.phase(service, service_view, Phase.COMPLETED)
@@ -98,9 +99,9 @@ def test_a_full_disk_is_said_and_harms_nothing(world: World, bundles: Bundles, s
     agent.start()
     world.online("barn-1")
     service = world.service()
-    good = bundles.good(world, "first")
+    good = bundles.good(world.artifacts, "first")
     world.phase(service, world.rollout(service, good, ["barn-1"]), Phase.COMPLETED)
-    large = bundles.good(world, "large", padding_bytes=30_000_000)
+    large = bundles.good(world.artifacts, "large", padding_bytes=30_000_000)
     world.rollout(service, large, ["barn-1"])
     ended = world.watcher.ended("barn-1", 2)
     assert ended.state is State.INCOMPATIBLE

@@ -18,7 +18,7 @@ from controller.models.folder import ModelFolder
 from controller.models.samples import evaluation_samples
 from tests.e2e.world import ROOT, environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
 
 BLOCK = re.compile(r"^```(?P<kind>yaml|console)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 PATIENCE_S = 240

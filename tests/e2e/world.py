@@ -1,32 +1,23 @@
 """A whole fleet on this host for tests: the embedded broker, real agent processes, the real controller service.
 
-Decides: how it is put up and watched. Leaves out: what is asserted. Bundles are made from the reference model
-`leaf_outline`; a bundle made to be bad differs from a good one in exactly the thing that the test is about.
+Decides: how it is put up and watched. Leaves out: what is asserted.
 """
 
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import paho.mqtt.client as mqtt
 import psutil
 import yaml
-from paho.mqtt.enums import CallbackAPIVersion
 
 from controller.broker.embedded import EmbeddedBroker
 from controller.bundle.artifacts import ArtifactStore
-from controller.bundle.pack import file_entries, pack_bundle
-from controller.compress.variant import baseline_variant
 from controller.keys import SigningKey, create_key
-from controller.models.folder import ModelFolder
 from controller.mqtt import BrokerSettings
 from controller.rollout.policy import GatePolicy, RolloutPolicy, Wave
 from controller.rollout.spec import Member, RolloutSpec
@@ -35,100 +26,13 @@ from controller.service import Service
 from controller.store import rollouts
 from controller.store.database import Store
 from controller.workspace import Workspace
-from wire.base import decode, encode
-from wire.device_state import TERMINAL, State
+from tests.e2e.watcher import FLEET, Watcher
+from wire.base import encode
 from wire.envelope import seal
-from wire.presence import Event, Presence
-from wire.topics import Topics, parse
-from wire.update import Desired, Reported
+from wire.topics import Topics
+from wire.update import Desired
 
 ROOT = Path(__file__).resolve().parents[2]
-FLEET = "test-fleet"
-PATIENCE_S = 60.0
-"""A wait that takes longer has failed; no test asserts how long anything took."""
-
-
-class Watcher:
-    """Keeps every report, event and presence message that passes, in order."""
-
-    def __init__(self, port: int, fleet: str = FLEET) -> None:
-        self.reports: list[Reported] = []
-        self.events: list[Event] = []
-        self.presence: dict[str, bool] = {}
-        self._changed = threading.Condition()
-        self._topics = Topics(fleet)
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, f"watcher-{os.getpid()}-{port}", protocol=mqtt.MQTTv5)
-        self._client.on_message = self._on_message
-        self._client.on_connect = self._on_connect
-        self._client.reconnect_delay_set(1, 1)
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
-
-    def wait(self, what: str, found: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
-        """Return the first true value of `found`, asked again at each message."""
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            while not (value := found()):
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    raise AssertionError(f"waited {timeout_s:.0f} s for {what}; last reports: {self._tail()}")
-                self._changed.wait(min(left_s, 0.25))
-            return value
-
-    def state(self, device: str, *states: State, gen: int = 0, workload: str = "main") -> Reported:
-        """Wait until a device has reported one of `states` in generation `gen` or a later one."""
-
-        def seen() -> Reported | None:
-            return next((each for each in self.of(device, workload) if each.gen >= gen and each.state in states), None)
-
-        wanted = "/".join(state.value for state in states)
-        report: Reported = self.wait(f"{device} {workload} to report {wanted} (gen >= {gen})", seen)
-        return report
-
-    def ended(self, device: str, gen: int, workload: str = "main") -> Reported:
-        """Wait until a device has ended generation `gen` or a later one."""
-        return self.state(device, *TERMINAL, gen=gen, workload=workload)
-
-    def of(self, device: str, workload: str = "main") -> list[Reported]:
-        return [each for each in list(self.reports) if each.device == device and each.workload == workload]
-
-    def last(self, device: str, workload: str = "main") -> Reported:
-        return self.of(device, workload)[-1]
-
-    def refusals(self, device: str) -> list[str]:
-        return [each.reason or "" for each in list(self.events) if each.device == device and each.kind == "refused"]
-
-    def _tail(self) -> list[str]:
-        return [
-            f"{each.device}/{each.workload} gen {each.gen} {each.state.value}"
-            f"{' ' + each.error.code + ': ' + each.error.detail if each.error else ''}"
-            for each in self.reports[-6:]
-        ]
-
-    def _on_connect(self, client: mqtt.Client, *_: Any) -> None:
-        topics = (self._topics.reported("+", "+"), self._topics.event("+"), self._topics.presence("+"))
-        client.subscribe([(topic, mqtt.SubscribeOptions(qos=1)) for topic in topics])
-
-    def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        if not message.payload:
-            return
-        address, payload = parse(message.topic), bytes(message.payload)
-        with self._changed:
-            if address.kind == "reported":
-                self.reports.append(decode(Reported, payload))
-            elif address.kind == "event":
-                self.events.append(decode(Event, payload))
-            elif address.kind == "presence":
-                presence = decode(Presence, payload)
-                self.presence[presence.device] = presence.online
-            self._changed.notify_all()
 
 
 class AgentProcess:
@@ -311,39 +215,6 @@ class World:
             **changes,
         }
         return Desired(**fields)
-
-
-class Bundles:
-    """Packs bundles of the reference model into a world's store."""
-
-    def __init__(self, model: ModelFolder, golden_inputs: Any, golden_outputs: Any) -> None:
-        self._model = model
-        self._inputs = golden_inputs
-        self._outputs = golden_outputs
-
-    def good(self, world: World, name: str, *, padding_bytes: int = 0) -> str:
-        """Pack a bundle that works; another `name` gives another digest, padding a longer download."""
-        variant = replace(baseline_variant(self._model), name=name)
-        artifact = pack_bundle(variant, self._model, self._inputs, self._outputs, None, world.artifacts)
-        if not padding_bytes:
-            return artifact.digest
-        manifest = artifact.manifest
-        folder = world.artifacts.folder(artifact.digest)
-        contents = {file.path: (folder / file.path).read_bytes() for file in manifest.files}
-        contents["padding.bin"] = np.random.default_rng(7).bytes(padding_bytes)
-        padded = manifest.model_copy(update={"files": file_entries(contents)})
-        return world.artifacts.add(padded, contents).digest
-
-    def wrong_golden(self, world: World, name: str) -> str:
-        """Pack a bundle whose model does not give the golden outputs that it claims."""
-        variant = replace(baseline_variant(self._model), name=name)
-        outputs = np.roll(self._outputs, 1, axis=1) + 3.0
-        return pack_bundle(variant, self._model, self._inputs, outputs, None, world.artifacts).digest
-
-    def for_engine(self, world: World, name: str, engine: str) -> str:
-        """Pack a bundle that asks for an engine which no device here has."""
-        variant = replace(baseline_variant(self._model), name=name, engine=engine)
-        return pack_bundle(variant, self._model, self._inputs, self._outputs, None, world.artifacts).digest
 
 
 class ServeProcess:

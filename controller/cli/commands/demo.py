@@ -10,6 +10,7 @@ from controller.cli.session import log_to_file, workspace
 
 if TYPE_CHECKING:
     from controller.deploy.fleet_files import FoundFleet
+    from controller.service import Service
 
 
 @click.command()
@@ -50,7 +51,7 @@ def demo(folder: Path | None, models: Path | None, config: Path | None, port: in
     place.create()
     log_to_file()
     with make_progress() as progress:
-        result = run_demo(plan, progress, _wait_for_interrupt)
+        result = run_demo(plan, progress, _serve_until_interrupt)
     store = Store.open(place)
     document = read_report(store, result.deployment)
     store.close()
@@ -61,11 +62,13 @@ def demo(folder: Path | None, models: Path | None, config: Path | None, port: in
     click.echo(f"report: {result.files.html}\n        {result.files.json}")
 
 
-def _wait_for_interrupt(found: "FoundFleet") -> None:
+def _serve_until_interrupt(found: "FoundFleet", service: "Service") -> None:
+    from controller.deploy.serving import attend
+
     name = found.fleet_file.fleet
     click.echo(f"the fleet stays up; in another terminal: controller deploy --fleet {name} --config {found.path}")
     click.echo("Ctrl-C ends it")
     try:
-        signal.pause()
+        attend(service)
     except KeyboardInterrupt:
         click.echo("stopping")

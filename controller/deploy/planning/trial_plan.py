@@ -5,7 +5,7 @@ Decides: how rows become the planner's input and its answer the devices' request
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from controller.compress.variant import BASELINE
 from controller.config.classes import usable_engines
@@ -68,6 +68,28 @@ def requests_of(
                 for name in part.variants
             ]
     return asked
+
+
+def repeats_of(requests: Sequence[TrialRequest], void: Collection[str], again: int) -> list[TrialRequest]:
+    """Return what a device is asked to measure once more: its void trials, and the control beside them.
+
+    Args:
+        requests: What it was asked the last time.
+        void: Names of the variants whose record was void.
+        again: Number of the repeat, from 1.
+    """
+    if not void:
+        return []
+    return [
+        request.model_copy(
+            update={
+                "trial": f"{request.trial.partition('.')[0]}.{again}",
+                "group": f"{request.group.partition('.')[0]}.{again}",
+            }
+        )
+        for request in requests
+        if request.control or request.variant in void
+    ]
 
 
 def trial_id(deployment: str, device: str, variant: str) -> str:

@@ -1,14 +1,20 @@
-"""Fourth stage: the fleet's own devices measure. Trials are asked once; records come in whenever devices send them."""
+"""Fourth stage: the fleet's own devices measure.
+
+Decides: that trials are asked once, a restart included, and that what came back void is measured again a few times,
+beside the control. Leaves out: who measures what (`planning/trial_plan`). Records come in whenever devices send them.
+"""
 
 from controller.deploy.context import DeployContext
-from controller.deploy.planning.trial_plan import make_plan, requests_of
+from controller.deploy.planning.trial_plan import make_plan, repeats_of, requests_of
 from controller.errors import NoDevice
 from controller.fleet.views import TrialView
-from controller.store import deployments
+from controller.store import deployments, trials
 from controller.trial.plan import TrialPlan
-from wire.trial import PlanPolicy
+from wire.trial import PlanPolicy, TrialRequest
 
 POLL_S = 1.0
+Requests = dict[str, list[TrialRequest]]
+"""Device -> what it is asked to measure."""
 
 
 def run(context: DeployContext) -> None:
@@ -19,18 +25,49 @@ def run(context: DeployContext) -> None:
     Raises:
         NoDevice: A class has no device that can measure, or sent nothing in time.
     """
-    if not context.service.trials(context.deployment):
-        _ask(context)
-    views = context.service.trials(context.deployment)
-    context.progress.stage("measuring", len(views))
+    requests = _requests(context)
+    _ask(context, requests)
+    context.progress.stage("measuring", len(context.service.trials(context.deployment, with_records=False)))
     told: set[str] = set()
+    _wait(context, told)
+    for again in range(1, context.settings.workload.trials.repeats + 1):
+        requests = _void(context, requests, again)
+        if not requests:
+            break
+        _ask(context, requests)
+        named = ", ".join(f"{device}: {', '.join(each.variant for each in some)}" for device, some in requests.items())
+        context.progress.say(f"measured again, since the first records are void: {named}")
+        _wait(context, told)
+    _settle(context, context.service.trials(context.deployment, with_records=False))
+
+
+def _wait(context: DeployContext, told: set[str]) -> None:
     ends_s = context.clock() + context.settings.workload.trials.timeout_s
     while _open(_tell(context, told)) and context.clock() < ends_s:
         context.service.wait_changed(POLL_S)
-    _settle(context, context.service.trials(context.deployment))
 
 
-def _ask(context: DeployContext) -> None:
+def _void(context: DeployContext, requests: Requests, again: int) -> Requests:
+    """Return device -> what is to be measured once more, since a record of the last round cannot be used."""
+    last = {request.trial for some in requests.values() for request in some}
+    void: dict[str, set[str]] = {}
+    for view in context.service.trials(context.deployment):
+        if view.trial in last and view.record is not None and any(flag.void for flag in view.record.flags):
+            void.setdefault(view.device, set()).add(view.variant)
+    return {device: repeats_of(requests[device], names, again) for device, names in sorted(void.items())}
+
+
+def _requests(context: DeployContext) -> Requests:
+    """Return what was asked before a restart, else what the planner says."""
+    with context.store.read() as session:
+        rows = [row for row in trials.of_deployment(session, context.deployment) if "." not in row.trial]
+        asked = [(row.device, TrialRequest.model_validate(row.request)) for row in rows]
+    if not asked:
+        return _planned(context)
+    return {device: [request for of, request in asked if of == device] for device, _ in asked}
+
+
+def _planned(context: DeployContext) -> Requests:
     settings, made = context.settings, context.made
     with context.store.read() as session:
         rows = {row.variant: row for row in deployments.variants(session, context.deployment)}
@@ -41,10 +78,13 @@ def _ask(context: DeployContext) -> None:
     context.progress.say(f"measuring costs {plan.cost}")
     assert made.evaluation is not None  # the stage before packed it
     bundles = {name: (rows[name], artifact.ref) for name, artifact in made.bundles.items()}
-    requests = requests_of(plan, settings, context.deployment, bundles, made.evaluation.ref)
-    classes = {device: part.device_class for part in plan.classes for device in part.devices}
-    trials = settings.workload.trials
-    policy = PlanPolicy(serving=trials.policy, longest_pause_s=trials.longest_pause_s)
+    return requests_of(plan, settings, context.deployment, bundles, made.evaluation.ref)
+
+
+def _ask(context: DeployContext, requests: Requests) -> None:
+    rules = context.settings.workload.trials
+    classes = {view.device: name for name, views in context.devices_by_class().items() for view in views}
+    policy = PlanPolicy(serving=rules.policy, longest_pause_s=rules.longest_pause_s)
     context.service.ask_trials(context.deployment, requests, classes, policy)
 
 

@@ -17,7 +17,9 @@ def run(context: DeployContext) -> None:
     for variant in made.variants:
         if variant.name in made.offline:
             outputs = made.offline[variant.name].golden_outputs
-            made.bundles[variant.name] = pack_bundle(variant, model, golden, outputs, made.evaluation.digest, store)
+            made.bundles[variant.name] = pack_bundle(
+                variant, model, golden, outputs, evaluation_digest=made.evaluation.digest, store=store
+            )
             context.progress.advance(variant.name)
     _write(context)
 

@@ -38,6 +38,16 @@ def test_the_workload_is_the_agents_word_not_the_workers() -> None:
     assert tally.take(None).workload == "main"
 
 
+def test_reasons_of_errors_are_added_up_and_bounded() -> None:
+    tally = Tally("main")
+    tally.add({**line(errors=3), "errors_by_reason": {"bad_query": 2, "engine_failed": 1}})
+    tally.add({**line(errors=1), "errors_by_reason": {"bad_query": 1}})
+    assert tally.take(None).errors_by_reason == {"bad_query": 3, "engine_failed": 1}
+    for first in range(0, 120, 60):
+        tally.add({**line(), "errors_by_reason": {f"reason_{number}": 1 for number in range(first, first + 60)}})
+    assert len(tally.take(None).errors_by_reason) == 64
+
+
 def test_a_line_that_cannot_be_read_is_dropped() -> None:
     tally = Tally("main")
     assert tally.add({"queries": -1}) is None

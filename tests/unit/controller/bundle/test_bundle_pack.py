@@ -37,7 +37,9 @@ def outputs(model: ModelFolder) -> Any:
 
 
 def packed(model: ModelFolder, outputs: Any, root: Path) -> Artifact:
-    return pack_bundle(baseline_variant(model), model, GOLDEN, outputs, "ab" * 32, ArtifactStore(root))
+    return pack_bundle(
+        baseline_variant(model), model, GOLDEN, outputs, evaluation_digest="ab" * 32, store=ArtifactStore(root)
+    )
 
 
 def test_a_bundle_holds_model_pipeline_and_golden_arrays(model: ModelFolder, outputs: Any, tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_the_recipe_stands_in_the_manifest_without_what_is_unset(
         base.model_file,
         base.pipeline,
     )
-    bundle = pack_bundle(variant, model, GOLDEN, outputs, None, ArtifactStore(tmp_path / "a"))
+    bundle = pack_bundle(variant, model, GOLDEN, outputs, evaluation_digest=None, store=ArtifactStore(tmp_path / "a"))
     assert isinstance(bundle.manifest, BundleManifest)
     assert bundle.manifest.recipe["passes"] == [{"simplify": {}}]
     assert bundle.manifest.evaluation is None
