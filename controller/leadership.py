@@ -4,15 +4,12 @@ Decides: who leads and when a leader is gone. Leaves out: what a leader does.
 A leader is gone when its heartbeat is older than `STALE_S`, or at once when its process on this host no longer runs.
 """
 
-import os
-import socket
-import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from controller.errors import Busy
+from controller.owner import new_owner, process_is_gone
 from controller.store import audit, tables
 from controller.store.database import Store
 
@@ -114,26 +111,4 @@ def current_leader(store: Store, now_s: float) -> str | None:
 def leads(row: tables.Leader, now_s: float) -> bool:
     """Return whether the leader of `row` still lives."""
     fresh = row.owner != NOBODY and abs(now_s - row.heartbeat_s) < STALE_S
-    return fresh and not _process_is_gone(row.owner)
-
-
-def new_owner() -> str:
-    """Return a name for this process: host, process id, its start time, and a random part."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_ticks(os.getpid())}:{uuid.uuid4().hex[:8]}"
-
-
-def _process_is_gone(owner: str) -> bool:
-    host, _, rest = owner.partition(":")
-    parts = rest.split(":")
-    if host != socket.gethostname() or len(parts) != 3 or not parts[0].isdigit():
-        return False  # another host, or a container of another name: only the heartbeat tells
-    return _start_ticks(int(parts[0])) != parts[1]
-
-
-def _start_ticks(pid: int) -> str:
-    """Return when a process started [clock ticks since boot], as text; empty when it does not run. Source: proc(5)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
+    return fresh and not process_is_gone(row.owner)

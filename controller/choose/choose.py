@@ -16,7 +16,7 @@ from math import inf
 from controller.choose.goals import LATENCIES, Criterion, Goals
 from controller.choose.limits import Judged, judge
 from controller.choose.measured import Measured
-from controller.choose.wording import bytes_text, loss_text, ms_text
+from controller.choose.wording import NAMES, bytes_text, loss_text, ms_text
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,11 @@ def _without_control(everyone: list[Measured], control: str, unusable: str) -> C
 
 
 def _refusal(judged: Judged) -> str:
-    return judged.excluded or "; ".join(violation.text for violation in judged.violations)
+    if judged.excluded is not None:
+        return judged.excluded
+    slower = judged.speed_up is not None and judged.speed_up.upper < 1
+    broken = [violation.text for violation in judged.violations]
+    return "; ".join([*broken, f"slower: {judged.speed_up}"] if slower else broken)
 
 
 def _not_faster(judged: Mapping[str, Judged]) -> dict[str, str]:
@@ -123,9 +127,14 @@ def _dominated(goals: Goals, feasible: Sequence[Measured]) -> dict[str, str]:
     for name, own in values.items():
         for other, theirs in values.items():
             if theirs != own and all(a <= b for a, b in zip(theirs, own, strict=True)):
-                found[name] = f"dominated by {other}: no better in {', '.join(goals.minimise)}"
+                found[name] = f"dominated by {other}: {_side_by_side(goals, own, theirs)}"
                 break
     return found
+
+
+def _side_by_side(goals: Goals, own: Sequence[float], theirs: Sequence[float]) -> str:
+    rows = zip(goals.minimise, own, theirs, strict=True)
+    return ", ".join(f"{NAMES[name]} {_shown(name, mine)} against {_shown(name, other)}" for name, mine, other in rows)
 
 
 def _lexicographic(goals: Goals, front: Sequence[Measured]) -> tuple[Measured, dict[str, Criterion]]:
@@ -143,7 +152,7 @@ def _lexicographic(goals: Goals, front: Sequence[Measured]) -> tuple[Measured, d
 
 def _lost(criterion: Criterion, loser: Measured, winner: Measured) -> str:
     mine, best = _value(criterion, loser), _value(criterion, winner)
-    return f"{criterion} {_shown(criterion, mine)} against {_shown(criterion, best)} of {winner.variant}"
+    return f"{NAMES[criterion]} {_shown(criterion, mine)} against {_shown(criterion, best)} of {winner.variant}"
 
 
 def _shown(criterion: Criterion, value: float) -> str:
@@ -153,7 +162,7 @@ def _shown(criterion: Criterion, value: float) -> str:
 
 
 def _because(goals: Goals, winner: Measured, control: Measured, judged: Judged, feasible: int) -> str:
-    numbers = ", ".join(f"{criterion} {_shown(criterion, _value(criterion, winner))}" for criterion in goals.minimise)
+    numbers = ", ".join(f"{NAMES[each]} {_shown(each, _value(each, winner))}" for each in goals.minimise)
     if winner.variant == control.variant:
         return f"nothing beats the fp32 control within the limits; {numbers}"
     unit = "points" if goals.max_accuracy_drop_ratio is not None else "R2"

@@ -84,7 +84,7 @@ def judge(goals: Goals, control: Measured, candidate: Measured) -> Judged:
         return Judged(candidate.variant, violations=tuple(violations))
     before, after = _medians(control), _medians(candidate)
     if not before.keys() & after.keys():
-        return Judged(candidate.variant, "no device has usable trials of both this variant and the control")
+        return Judged(candidate.variant, "no device has usable trials of both this variant and the control at one time")
     loss = _loss(goals, control, candidate)
     return Judged(
         candidate.variant,
@@ -99,7 +99,8 @@ def _way_out(samples: int) -> str:
 
 
 def _medians(measured: Measured) -> dict[str, tuple[float, ...]]:
-    return {trial.device: trial.process_medians_ns for trial in measured.usable}
+    """Return the process medians by sitting: a device that is slower today is slower for the control too."""
+    return {trial.sitting: trial.process_medians_ns for trial in measured.usable}
 
 
 def _loss(goals: Goals, control: Measured, candidate: Measured) -> LossBound | None:

@@ -71,6 +71,11 @@ class TrialSummary:
     emulated: bool = False
     serving_lost_s: float = 0.0
 
+    @property
+    def sitting(self) -> str:
+        """Device and repeat: trials of one sitting were interleaved, so that their speeds can be compared."""
+        return f"{self.device}/{self.trial.partition('.')[2]}"
+
 
 @dataclass(frozen=True)
 class Measured:

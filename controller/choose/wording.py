@@ -1,6 +1,18 @@
 """How numbers stand in reasons. Pure."""
 
+from collections.abc import Mapping
+
+from controller.choose.goals import Criterion
 from controller.choose.paired import LossBound
+
+NAMES: Mapping[Criterion, str] = {
+    "p50_ms": "p50",
+    "p95_ms": "p95",
+    "wire_bytes": "download",
+    "disk_bytes": "on disk",
+    "peak_memory_bytes": "peak memory",
+}
+"""Criterion -> how it is called in a reason; its value stands with its unit behind."""
 
 
 def ms_text(ns: float) -> str:

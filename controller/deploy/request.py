@@ -61,7 +61,7 @@ def _new_row(settings: DeploySettings, now_s: float) -> tables.Deployment:
 
 
 def _refuse_if_alive(row: tables.Deployment, now_s: float) -> None:
-    if row.owner is not None and (row.lease_s or 0.0) >= now_s:
+    if deployments.is_held(row, now_s):
         raise Busy(
             f"deployment {row.id} of {row.fleet}/{row.workload} runs already ({row.stage}, by {row.owner}): "
             "wait until it ends, or stop that process"

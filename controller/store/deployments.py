@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from controller.errors import Busy, NotFound
+from controller.owner import process_is_gone
 from controller.store import tables
 
 REQUESTED = "requested"
@@ -88,8 +89,13 @@ def listed(
 def unowned(session: Session, *, now_s: float) -> Sequence[tables.Deployment]:
     """Return running deployments that nobody works on: requested, or left by a process that died."""
     table = tables.Deployment
-    free = table.lease_s.is_(None) | (table.lease_s < now_s)
-    return session.scalars(select(table).where(table.active_key.is_not(None), free).order_by(table.created_s)).all()
+    rows = session.scalars(select(table).where(table.active_key.is_not(None)).order_by(table.created_s)).all()
+    return [row for row in rows if not is_held(row, now_s)]
+
+
+def is_held(row: tables.Deployment, now_s: float) -> bool:
+    """Whether a process works on a deployment: it holds a lease, and if it ran on this host, it still does."""
+    return row.owner is not None and (row.lease_s or 0.0) >= now_s and not process_is_gone(row.owner)
 
 
 def claim(session: Session, deployment: str, owner: str, *, now_s: float) -> tables.Deployment:
@@ -100,7 +106,7 @@ def claim(session: Session, deployment: str, owner: str, *, now_s: float) -> tab
         NotFound: None of that id.
     """
     row = get(session, deployment)
-    if row.owner not in (None, owner) and (row.lease_s or 0.0) >= now_s:
+    if row.owner != owner and is_held(row, now_s):
         raise Busy(_busy(row.fleet, row.workload, f"{row.id} ({row.stage}, by {row.owner})"))
     row.owner, row.lease_s, row.updated_s = owner, now_s + LEASE_S, now_s
     return row

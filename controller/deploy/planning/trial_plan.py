@@ -71,7 +71,9 @@ def requests_of(
 
 
 def repeats_of(requests: Sequence[TrialRequest], void: Collection[str], again: int) -> list[TrialRequest]:
-    """Return what a device is asked to measure once more: its void trials, and the control beside them.
+    """Return what a device is asked to measure once more: its void trials and the control beside them.
+
+    A void control leaves nothing to compare with: then everything is measured again.
 
     Args:
         requests: What it was asked the last time.
@@ -80,6 +82,7 @@ def repeats_of(requests: Sequence[TrialRequest], void: Collection[str], again: i
     """
     if not void:
         return []
+    anew = any(request.control and request.variant in void for request in requests)
     return [
         request.model_copy(
             update={
@@ -88,7 +91,7 @@ def repeats_of(requests: Sequence[TrialRequest], void: Collection[str], again: i
             }
         )
         for request in requests
-        if request.control or request.variant in void
+        if anew or request.control or request.variant in void
     ]
 
 

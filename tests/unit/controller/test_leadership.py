@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from controller.errors import Busy
-from controller.leadership import STALE_S, Leadership, LeadershipLost, current_leader, new_owner
+from controller.leadership import STALE_S, Leadership, LeadershipLost, current_leader
+from controller.owner import new_owner
 from controller.store.database import Store
 
 ELSEWHERE = "another-host:1:1:aaaa"

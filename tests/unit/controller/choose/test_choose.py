@@ -56,13 +56,16 @@ def test_the_fastest_that_keeps_the_limits_wins_and_all_others_know_why() -> Non
     ]
     found = choose(GOALS, FP32, others)
     assert found.winner == "u8s8"
-    assert found.because.startswith("2.00x (1.96 to 2.05) against the control; p50_ms 1 ms, wire_bytes 0.3 kB")
+    assert found.because.startswith("2.00x (1.96 to 2.05) against the control; p50 1 ms, download 0.3 kB")
     assert "lost 0.00 points, at most 1.23 at 95%" in found.because
     assert found.rejected["lossy"].startswith("lost 3.72 points, at most 6.")
     assert found.rejected["lossy"].endswith("the limit is 2.50 points")
     assert found.rejected["dynamic"] == "slower: 0.31x (0.30 to 0.32)"
     assert found.rejected["same"].startswith("not shown to be faster: 1.00x")
-    assert found.rejected["fp16"] == "dominated by u8s8: no better in p50_ms, wire_bytes, peak_memory_bytes"
+    assert found.rejected["fp16"] == (
+        "dominated by u8s8: p50 1.5 ms against 1 ms, download 0.5 kB against 0.3 kB, "
+        "peak memory 50.00 MB against 50.00 MB"
+    )
     assert found.rejected["broken"] == "unfit on d-1: golden outputs differ"
     assert found.rejected["hot"] == "void on d-1: throttled (let it cool down)"
     assert "dominated by u8s8" in found.rejected["fp32"]
@@ -73,7 +76,7 @@ def test_the_fastest_that_keeps_the_limits_wins_and_all_others_know_why() -> Non
 def test_the_control_wins_where_nothing_beats_it() -> None:
     found = choose(GOALS, FP32, [variant("dynamic", ms=4), variant("lossy", ms=1, lost=10)])
     assert found.winner == "fp32"
-    assert found.because.startswith("nothing beats the fp32 control within the limits; p50_ms 2 ms")
+    assert found.because.startswith("nothing beats the fp32 control within the limits; p50 2 ms")
     assert found.rejected.keys() == {"dynamic", "lossy"}
     assert choose(GOALS, FP32, []).winner == "fp32"
 
@@ -82,7 +85,7 @@ def test_within_the_tolerance_the_next_criterion_decides() -> None:
     fast, small = variant("fast", ms=1.0, wire=900), variant("small", ms=1.04, wire=300)
     found = choose(GOALS, FP32, [fast, small])
     assert found.winner == "small"
-    assert found.rejected["fast"] == "wire_bytes 0.9 kB against 0.3 kB of small"
+    assert found.rejected["fast"] == "download 0.9 kB against 0.3 kB of small"
     assert set(found.front) == {"fast", "small"}
     assert choose(goals(tolerance_ratio=0.01), FP32, [fast, small]).winner == "fast"
 

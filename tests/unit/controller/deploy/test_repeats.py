@@ -35,7 +35,7 @@ ASKED = [request(name) for name in NAMES]
     [
         (set(), []),
         ({"int8"}, ["baseline", "int8"]),
-        ({"baseline"}, ["baseline"]),
+        ({"baseline"}, ["baseline", "int8", "float16"]),
         ({"int8", "float16"}, ["baseline", "int8", "float16"]),
     ],
 )

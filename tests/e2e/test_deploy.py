@@ -1,0 +1,207 @@
+"""`controller deploy` as it is typed: killed, interrupted, carried by `serve`, refused, steered; on two workloads.
+
+The tests of this file share one fleet and build on one another, in order: a fleet lives through all of this, too.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.world import ROOT, World, environment
+from wire.device_state import State
+
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(600)]
+
+FLEET = "barn"
+PATIENCE_S = 300.0
+
+
+class Site:
+    """A fleet of two devices with its fleet file, and the command line."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.file = world.folder / "barn.yaml"
+        self.write({"max_accuracy_drop_ratio": 0.025, "minimise": ["p50_ms", "wire_bytes"]})
+
+    def write(self, goals: dict[str, Any], **rollout: Any) -> None:
+        """Write the fleet file; other goals make another deployment."""
+        trials = {"grade": "quick", "devices_per_class": 1, "most_variants": 2}
+        steps = {"waves": [{"devices": 1}, {"ratio": 1.0}], "soak_s": 1, "probation_s": 1, "deadline_s": 120, **rollout}
+        recipes = ["float32", "int8-u8s8-percentile"]
+        main = {"model": str(ROOT / "models" / "leaf_outline"), "recipes": recipes, "goals": goals}
+        soil = {"model": str(ROOT / "models" / "soil_carbon"), "recipes": recipes, "goals": {"max_r2_drop": 0.05}}
+        document = {
+            "version": 1,
+            "fleet": FLEET,
+            "broker": {"host": "127.0.0.1", "port": self.world.broker.port},
+            "classes": [{"name": "small", "match": {"labels": {"board": "a"}}}],
+            "workloads": {
+                name: {**each, "trials": trials, "rollout": steps}
+                for name, each in {"main": main, "soil": soil}.items()
+            },
+        }
+        self.file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a command and return its process."""
+        command = [sys.executable, "-m", "controller", "--workspace", str(self.world.workspace.root), *arguments]
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            start_new_session=True,
+            cwd=self.world.folder,
+        )
+
+    def deploy(self, *arguments: str) -> "subprocess.Popen[str]":
+        return self.start("deploy", "--fleet", FLEET, "--config", str(self.file), "--yes", *arguments)
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run a command to its end; return its output, the errors with it where it failed as it should."""
+        return self.ended(self.start(*arguments), code)
+
+    def ended(self, process: "subprocess.Popen[str]", code: int = 0) -> str:
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == code, f"exit {process.returncode}, not {code}\n{out[-2000:]}\n{err[-2000:]}"
+        return out if code == 0 else out + err
+
+    def read(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json"))
+
+    def until(self, what: str, found: Callable[[], Any]) -> Any:
+        """Ask the database until `found` answers."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (answer := found()):
+            assert time.monotonic() < deadline, f"waited for {what}"
+            time.sleep(0.2)
+        return answer
+
+    def stage(self) -> str:
+        return str(self.newest()["stage"])
+
+    def newest(self) -> dict[str, Any]:
+        report = self.read("report", "latest")
+        deployment: dict[str, Any] = report["deployment"]
+        return deployment
+
+    def active(self, workload: str = "main") -> set[str | None]:
+        return {self.world.watcher.last(device, workload).active for device in ("pi-1", "pi-2")}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, kernel_cache: Path) -> Iterator[Site]:
+    with World(tmp_path_factory.mktemp("site"), kernel_cache, FLEET) as world:
+        for device in ("pi-1", "pi-2"):
+            world.agent(device, serve={"source": {"kind": "replay", "rate_hz": 1.0}})
+        yield Site(world)
+
+
+def started(site: Site) -> Callable[[], bool]:
+    """Whether the first deploy has asked for its trials."""
+
+    def asked() -> bool:
+        process = site.start("trial", "list", "--json")
+        out, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode in (0, 4)  # 4: no deployment yet
+        return process.returncode == 0 and bool(json.loads(out))
+
+    return asked
+
+
+def test_killed_while_measuring_it_goes_on_and_a_second_deploy_is_refused(site: Site) -> None:
+    first = site.deploy()
+    site.until("trials to be asked", started(site))
+    second = site.ended(site.deploy("--model", str(ROOT / "models" / "soil_carbon")), 9)
+    assert "deploy" in second
+    asked = {trial["trial"] for trial in site.read("trial", "list")}
+    name = site.newest()["id"]
+    first.kill()
+    first.wait()
+    out = site.ended(site.deploy())
+    assert name in out
+    report = site.read("report", "latest")
+    assert report["deployment"]["id"] == name
+    assert {trial["trial"].partition(".")[0] for trial in report["trials"]} == asked
+    assert [row["as_chosen"] for row in report["attested"]] == [True, True]
+    (choice,) = report["choices"]
+    (row,) = (row for row in choice["measured"] if row["variant"] == choice["variant"])
+    assert choice["variant"] == "onnx-int8-u8s8-percentile"
+    assert row["speed_up"]["lower"] > 1
+
+
+def test_interrupted_in_a_wave_the_same_rollout_goes_on(site: Site) -> None:
+    site.write({"max_accuracy_drop_ratio": 0.025, "minimise": ["wire_bytes"]}, soak_s=6)
+    process = site.deploy()
+    site.until("a wave", lambda: any(row["state"] in ("offer", "soak") for row in site.read("rollout", "list")))
+    (rollout,) = (row["rollout"] for row in site.read("rollout", "list") if row["state"] in ("offer", "soak"))
+    process.send_signal(signal.SIGINT)
+    said = site.ended(process, 130)
+    assert "goes on" in said
+    assert None not in site.active()
+    site.ended(site.deploy())
+    assert site.read("report", "latest")["deployment"]["rollout"]["id"] == rollout
+    assert site.read("rollout", "show", rollout)["state"] == "completed"
+
+
+def test_a_second_workload_of_another_kind_runs_beside_the_first(site: Site) -> None:
+    before = site.active()
+    site.ended(site.deploy("--workload", "soil"))
+    report = site.read("report", "latest")
+    assert report["baseline"]["offline"]["metrics"]["r2"] > 0.8
+    assert [row["as_chosen"] for row in report["attested"]] == [True, True]
+    assert None not in site.active("soil")
+    assert site.active() == before
+    (choice,) = report["choices"]
+    assert choice["because"]
+
+
+def test_no_feasible_variant_names_the_tightest_limit_and_changes_nothing(site: Site) -> None:
+    before = site.active()
+    site.write({"max_accuracy_drop_ratio": 0.025, "max_memory_bytes": 1_000_000, "minimise": ["p50_ms"]})
+    said = site.ended(site.deploy(), 8)
+    assert "max_memory_bytes" in said
+    assert "times the limit" in said
+    assert site.active() == before
+    site.write({"max_accuracy_drop_ratio": 0.001, "minimise": ["p50_ms"]})
+    said = site.ended(site.deploy(), 3)
+    assert "1.23 points" in said  # what 242 samples can show
+
+
+def test_serve_carries_a_deploy_and_an_operator_pauses_resumes_and_takes_it_back(site: Site) -> None:
+    before = site.active()
+    site.write({"max_accuracy_drop_ratio": 0.025, "minimise": ["p50_ms"]}, soak_s=8)
+    serve = site.start("serve", "--fleet", FLEET, "--config", str(site.file))
+    try:
+        process = site.deploy("--watch")
+        site.until("a wave", lambda: rollouts_in(site, "soak"))
+        (rollout,) = rollouts_in(site, "soak")
+        site.run("rollout", "pause", rollout)
+        site.until("the pause", lambda: rollouts_in(site, "paused"))
+        site.run("rollout", "resume", rollout)
+        site.ended(process)
+        after = site.active()
+        assert after != before
+        site.run("rollout", "rollback", rollout)
+        site.until("the way back", lambda: rollouts_in(site, "rolled_back"))
+        assert site.active() == before
+        assert all(site.world.watcher.last(device).state is State.COMMITTED for device in ("pi-1", "pi-2"))
+    finally:
+        serve.terminate()
+        serve.communicate(timeout=30)
+    assert site.run("audit", "verify")
+
+
+def rollouts_in(site: Site, state: str) -> list[str]:
+    return [row["rollout"] for row in site.read("rollout", "list") if row["state"] == state]
