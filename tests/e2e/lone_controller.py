@@ -32,6 +32,7 @@ from wire.update import Desired, Reported
 
 FLEET, DEVICE, KEY_ID = "alone", "dev-1", "k1"
 CHUNK_BYTES = 64
+PIECE_BYTES = 2048
 PATIENCE_S = 60.0
 
 
@@ -45,8 +46,15 @@ class Packed:
     index: ChunkIndex
 
 
-def tiny_bundle(weight: float = 1.0, *, wrong_golden: bool = False, engine: str = "onnxruntime") -> Packed:
-    """Return a bundle of a linear classifier of 4 features and 3 classes."""
+def tiny_bundle(
+    weight: float = 1.0,
+    *,
+    wrong_golden: bool = False,
+    engine: str = "onnxruntime",
+    ballast: bytes = b"",
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Packed:
+    """Return a bundle of a linear classifier of 4 features and 3 classes, and `ballast` in a file that nobody reads."""
     weights = (np.arange(12, dtype=np.float32).reshape(4, 3) - 5.0) * np.float32(weight)
     inputs = np.linspace(-1.0, 1.0, 32, dtype=np.float32).reshape(8, 4)
     outputs = inputs @ weights + (1.0 if wrong_golden else 0.0) * np.array([9.0, -9.0, 0.0], dtype=np.float32)
@@ -54,6 +62,7 @@ def tiny_bundle(weight: float = 1.0, *, wrong_golden: bool = False, engine: str 
         "model.onnx": _linear_model(weights),
         "golden/inputs.npy": _npy(inputs),
         "golden/outputs.npy": _npy(outputs.astype(np.float32)),
+        **({"ballast.bin": ballast} if ballast else {}),
     }
     entries = tuple(FileEntry(path=name, size_bytes=len(each), sha256=sha256_hex(each)) for name, each in files.items())
     tensors = [TensorSpec(name=name, shape=(-1, width)) for name, width in (("x", 4), ("y", 3))]
@@ -69,14 +78,14 @@ def tiny_bundle(weight: float = 1.0, *, wrong_golden: bool = False, engine: str 
         golden=GoldenSpec(samples=8),
         files=entries,
     )
-    return pack(manifest, list(files.values()))
+    return pack(manifest, list(files.values()), chunk_bytes)
 
 
-def pack(manifest: BundleManifest, contents: list[bytes]) -> Packed:
+def pack(manifest: BundleManifest, contents: list[bytes], chunk_bytes: int = CHUNK_BYTES) -> Packed:
     """Cut a manifest and its files into zstd chunks and index pieces."""
     head = encode(manifest)
     stream = head + b"".join(contents)
-    plain = [stream[start : start + CHUNK_BYTES] for start in range(0, len(stream), CHUNK_BYTES)]
+    plain = [stream[start : start + chunk_bytes] for start in range(0, len(stream), chunk_bytes)]
     wire = [zstandard.ZstdCompressor().compress(piece) for piece in plain]
     digest = sha256_hex(head)
     chunks = tuple(
@@ -85,7 +94,7 @@ def pack(manifest: BundleManifest, contents: list[bytes]) -> Packed:
     )
     index = ChunkIndex(artifact=digest, manifest_bytes=len(head), files=manifest.files, chunks=chunks)
     content = encode(index)
-    pieces = [content[start : start + 2048] for start in range(0, len(content), 2048)]
+    pieces = [content[start : start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES)]
     parts = {sha256_hex(each): each for each in (*pieces, *wire)}
     ref = ArtifactRef(
         digest=digest,

@@ -1,6 +1,6 @@
 """`controller rollout list|show|approve|pause|resume|abort|rollback`.
 
-A wish is a row in the database: the process that leads (a `deploy`, or `serve`) carries it out.
+A wish is a row in the database: the process that leads (a `deploy`, or `serve`) carries it out, else this command does.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from controller.cli.output import json_option, print_json, print_table, time_text
-from controller.cli.session import opened, operator, reading
+from controller.cli.session import opened, operator, reading, workspace
 
 _MEANING = {
     "approve": "Let a rollout that waits for approval go on.",
@@ -86,6 +86,7 @@ def _wish_command(wanted: str, meaning: str) -> click.Command:
     @click.argument("rollout_id", metavar="ROLLOUT")
     @click.option("--dry-run", is_flag=True, help="Only check that the rollout is there.")
     def command(rollout_id: str, dry_run: bool) -> None:
+        from controller.deploy.steer import is_led
         from controller.store import rollouts
 
         with opened() as store:
@@ -96,21 +97,24 @@ def _wish_command(wanted: str, meaning: str) -> click.Command:
                 return
             with store.begin() as session:
                 rollouts.wish(session, rollout_id, wanted, operator(), now_s=time.time())
-                led = _is_led(session)
+            led = is_led(store)
         click.echo(f"{wanted} asked of rollout {rollout_id}")
         if not led:
-            click.echo("no process leads this workspace now: `controller serve` or `controller deploy` carries it out")
+            _carry_out(rollout_id)
 
     made: Callable[..., Any] = command
     assert isinstance(made, click.Command)
     return made
 
 
-def _is_led(session: Any) -> bool:
-    from controller.store.tables import Leader
+def _carry_out(rollout_id: str) -> None:
+    """Nobody leads: this command does, until the rollout rests."""
+    from controller.cli.progress import make_progress
+    from controller.deploy.steer import carry_wish
 
-    row = session.query(Leader).first()
-    return row is not None and time.time() - row.heartbeat_s < 15.0
+    with make_progress() as progress:
+        state = carry_wish(workspace(), rollout_id, progress)
+    click.echo(f"rollout {rollout_id} is {state.replace('_', ' ')}")
 
 
 for _wanted, _meaning in _MEANING.items():
