@@ -17,8 +17,6 @@ LARGEST_ARTIFACT_BYTES = 8 * 1024**3
 LARGEST_CHUNK_PLAIN_BYTES = 1024 * 1024
 MANIFEST_PATH = "manifest.json"
 
-FilePath = str
-
 
 class FileEntry(Message):
     """One file of an artifact. Paths are relative, with `/`, and never leave the folder."""

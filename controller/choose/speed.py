@@ -19,9 +19,6 @@ from scipy.stats import t as student
 
 from controller.choose.measured import Estimate
 
-FEWEST_FOR = {0.95: 59, 0.99: 299}
-"""Below it not even the largest sample bounds the percentile from above at 95 %: 1 - 0.95^59 = 0.951."""
-
 
 @dataclass(frozen=True)
 class SpeedUp:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.errors import Busy, ConfigurationError, NotFound
+from controller.fleet.ahead import end_all
 from controller.leadership import current_leader
 from controller.store import audit
 from controller.store.database import Store
@@ -65,7 +66,7 @@ def restore(workspace: Workspace, path: Path, *, replace: bool) -> Path | None:
         ConfigurationError: Not a backup, or a workspace is in its place and `replace` is not set.
         Busy: A process leads the workspace that would be replaced.
     """
-    facts = read_facts(path)
+    read_facts(path)
     if workspace.exists and not replace:
         raise ConfigurationError(
             f"{workspace.root} is a workspace: --replace moves it aside and puts the backup in its place"
@@ -84,7 +85,7 @@ def restore(workspace: Workspace, path: Path, *, replace: bool) -> Path | None:
         os.replace(workspace.root, former)
     os.replace(fresh, workspace.root)
     workspace.create()
-    assert facts["format"] == FORMAT
+    _end_what_went_on(workspace)
     return former
 
 
@@ -122,6 +123,14 @@ def _write(stream: io.BufferedWriter, workspace: Workspace, facts: dict[str, Any
         for name in _FOLDERS:
             if (workspace.root / name).is_dir():
                 archive.add(workspace.root / name, name)
+
+
+def _end_what_went_on(workspace: Workspace) -> None:
+    """A rollout of the backup's day is not carried on over what the fleet has become since."""
+    store = Store.open(workspace)
+    with store.begin() as session:
+        end_all(session, "a backup was restored", now_s=time.time())
+    store.close()
 
 
 def _refuse_if_led(workspace: Workspace) -> None:

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wire.base import Name
 from wire.manifest import Format
 
-RECIPE_VERSION = 1
 Scheme = Literal["u8s8", "s8s8", "u8u8"]
 
 

@@ -36,10 +36,6 @@ class Variant:
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def recipe_name(self) -> str:
-        return str(self.recipe.get("name", self.name))
-
-    @property
     def disk_bytes(self) -> int:
         return self.model_file.stat().st_size
 
@@ -57,10 +53,6 @@ class FailedVariant:
     pass_name: str
     because: str
     log: str = ""
-
-    @property
-    def recipe_name(self) -> str:
-        return str(self.recipe.get("name", self.name))
 
 
 def baseline_variant(model: ModelFolder) -> Variant:

@@ -21,8 +21,6 @@ from controller.rollout.policy import RolloutPolicy
 from controller.trial.settings import TrialSettings
 from wire.base import Name
 
-DEFAULT_WORKLOAD = "main"
-
 
 class BrokerAddress(Section):
     """Where the MQTT broker is. Secrets stand in files of their own, never here."""

@@ -1,17 +1,16 @@
-"""What `model:`, `recipes:` and file names in a fleet file point to; paths are relative to the file.
+"""What `model:` and file names in a fleet file point to; paths are relative to the file.
 
-Decides: what is a path and what is a name. Leaves out: whether the workspace has the model, and reading recipes.
+Decides: what is a path and what is a name. Leaves out: whether the workspace has the model, and recipes
+(`controller/compress/shipped.py`).
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.errors import ConfigurationError, NotFound
 
 _NAME_AND_VERSION = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,62})@(?P<version>[A-Za-z0-9][A-Za-z0-9._+-]{0,62})")
-ALL_RECIPES = "all"
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,6 @@ class ModelReference:
 
     def __str__(self) -> str:
         return str(self.folder) if self.folder else f"{self.name}@{self.version}"
-
-
-@dataclass(frozen=True)
-class RecipeReference:
-    """A shipped recipe by `name`, or a recipe file at `path`."""
-
-    name: str | None = None
-    path: Path | None = None
 
 
 def model_reference(text: str, beside: Path) -> ModelReference:
@@ -54,40 +45,9 @@ def model_reference(text: str, beside: Path) -> ModelReference:
     raise ConfigurationError(f"model {text!r}: write NAME@VERSION (`controller model list`) or the path of a folder")
 
 
-def recipe_references(texts: Sequence[str], beside: Path, shipped: Sequence[str]) -> tuple[RecipeReference, ...]:
-    """Return the recipes that `recipes:` asks for, each once, in order.
-
-    Args:
-        texts: Names of shipped recipes, paths of files, or `all`.
-        beside: The fleet file, or the folder that paths are relative to.
-        shipped: Names that `all` stands for.
-    Raises:
-        NotFound: No shipped recipe, or no file, of this name.
-    """
-    found: dict[RecipeReference, None] = {}
-    for text in texts:
-        found.update(dict.fromkeys(_recipes(text, beside, shipped)))
-    return tuple(found)
-
-
 def resolve_path(text: str, beside: Path) -> Path:
     """Return a path of the file as an absolute one; `~` is the home folder."""
     return (_folder(beside) / Path(text).expanduser()).resolve()
-
-
-def _recipes(text: str, beside: Path, shipped: Sequence[str]) -> list[RecipeReference]:
-    if text == ALL_RECIPES:
-        return [RecipeReference(name=name) for name in shipped]
-    if "/" in text or text.endswith((".yaml", ".yml")):
-        path = resolve_path(text, beside)
-        if not path.is_file():
-            raise NotFound(f"recipe {text!r}: no file at {path}; paths are relative to {_folder(beside)}")
-        return [RecipeReference(path=path)]
-    if text not in shipped:
-        raise NotFound(
-            f"recipe {text!r} is not shipped; shipped are {', '.join(shipped)}, or give a path ending in .yaml"
-        )
-    return [RecipeReference(name=text)]
 
 
 def _folder(beside: Path) -> Path:

@@ -13,7 +13,6 @@ from typing import Any
 
 from controller.convert.signature import Signature, check_readable
 from controller.errors import UnusableModel
-from wire.canonical import sha256_hex
 from wire.spec import DType, Quantisation, TensorSpec
 
 _IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every TFLite file
@@ -62,11 +61,6 @@ def read_tflite(path: Path) -> TfliteFacts:
         quantised_operators=precisions[True],
         uncounted=tuple(sorted({name for name in names if "LSTM" in name or "RNN" in name or name == "CONV_3D"})),
     )
-
-
-def tflite_digest(path: Path) -> str:
-    """Return the digest of the file's bytes."""
-    return sha256_hex(path.read_bytes())
 
 
 def _parse(content: bytes, path: Path) -> Any:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from controller.config.classes import class_of
 from controller.config.fleet_file import DeviceClass
 from controller.errors import NotFound
+from controller.fleet.health import health_of
 from controller.fleet.views import DeviceView, WorkloadView, device_views
 from controller.store import devices, tables
 from wire.presence import Inventory
@@ -35,8 +36,10 @@ def fleet_summaries(session: Session) -> list[dict[str, Any]]:
     return rows
 
 
-def device_rows(session: Session, fleet: str, classes: Sequence[DeviceClass]) -> list[dict[str, Any]]:
-    """Return the fleet's devices with what they have, what runs and how it does.
+def device_rows(
+    session: Session, fleet: str, classes: Sequence[DeviceClass], now_s: float | None = None
+) -> list[dict[str, Any]]:
+    """Return the fleet's devices with what they have, what runs and how it does; how well they are, if a time is given.
 
     Raises:
         NotFound: No device was ever seen in that fleet.
@@ -46,7 +49,14 @@ def device_rows(session: Session, fleet: str, classes: Sequence[DeviceClass]) ->
         known = ", ".join(devices.fleets(session)) or "none"
         raise NotFound(f"no device was ever seen in fleet {fleet!r}; fleets with devices: {known}")
     names = variant_names(session, fleet)
-    return [_device_row(view, classes, names) for view in views]
+    return [_device_row(view, classes, names, _health(view, now_s)) for view in views]
+
+
+def _health(view: DeviceView, now_s: float | None) -> dict[str, Any] | None:
+    if now_s is None:
+        return None
+    found = health_of(view, now_s)
+    return {"level": found.level, "reasons": list(found.reasons)}
 
 
 def variant_names(session: Session, fleet: str) -> dict[str, str]:
@@ -68,13 +78,16 @@ def inventory_facts(inventory: Inventory | None) -> dict[str, Any]:
     return {"inventory": {**facts, "engines": [f"{one.name} {one.version}" for one in inventory.engines]}}
 
 
-def _device_row(view: DeviceView, classes: Sequence[DeviceClass], names: Mapping[str, str]) -> dict[str, Any]:
+def _device_row(
+    view: DeviceView, classes: Sequence[DeviceClass], names: Mapping[str, str], health: Mapping[str, Any] | None
+) -> dict[str, Any]:
     metrics = view.metrics
     return {
         "device": view.device,
         "device_class": class_of(classes, view.inventory) if view.inventory else None,
         "emulated": view.emulated,
         "online": view.online,
+        "health": health,
         "agent_version": view.agent_version,
         "last_seen_s": view.last_seen_s,
         "agent_pss_bytes": metrics.agent_pss_bytes if metrics else None,

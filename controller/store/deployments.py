@@ -68,11 +68,6 @@ def running(session: Session) -> Sequence[tables.Deployment]:
     return session.scalars(select(table).where(table.active_key.is_not(None)).order_by(table.created_s)).all()
 
 
-def latest(session: Session, fleet: str | None = None, workload: str | None = None) -> tables.Deployment | None:
-    """Return the newest deployment, of a fleet and workload or of all."""
-    return next(iter(listed(session, fleet, workload, limit=1)), None)
-
-
 def listed(
     session: Session, fleet: str | None = None, workload: str | None = None, *, limit: int = 100
 ) -> Sequence[tables.Deployment]:

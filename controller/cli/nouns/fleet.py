@@ -1,5 +1,6 @@
 """`controller fleet list|show`: the devices of a fleet, as they last reported."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,14 @@ def show(name: str, config: Path | None, as_json: bool) -> None:
 
     with opened() as store, store.read() as session:
         classes = find_fleet_file(name, config, workspace(), required=False)
-        rows = device_rows(session, name, classes.fleet_file.classes if classes else ())
+        rows = device_rows(session, name, classes.fleet_file.classes if classes else (), time.time())
     if as_json:
         print_json({"fleet": name, "devices": rows})
         return
     print_table(_COLUMNS, [cells for row in rows for cells in _cells(row)], title=f"fleet {name}")
+    for row in rows:
+        for reason in row["health"]["reasons"]:
+            click.echo(f"{row['device']}: {reason}")
 
 
 _COLUMNS = (

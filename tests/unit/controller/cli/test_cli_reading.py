@@ -1,12 +1,14 @@
 """Commands over a filled workspace: JSON for programs, tables for people, and a backup that comes back whole."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.cli.entry import run
+from controller.leadership import Leadership
 from controller.store import audit
 from controller.store.database import Store
 from controller.workspace import Workspace
@@ -89,7 +91,17 @@ def test_report(reader: Reader) -> None:
 def test_a_wish_is_written_for_the_leader(reader: Reader) -> None:
     assert "would ask" in reader("rollout", "rollback", "r1", "--dry-run")
     assert reader.json("rollout", "show", "r1")["wish"] is None
-    assert "no process leads" in reader("rollout", "rollback", "r1")
+    store = Store.open(Workspace(reader.root))
+    leadership = Leadership(store, time.time)
+    leadership.take()
+    assert "rollback asked" in reader("rollout", "rollback", "r1")
+    leadership.release()
+    store.close()
+    assert reader.json("rollout", "show", "r1")["wish"] == "rollback"
+
+
+def test_a_wish_that_nobody_could_carry_out_stays_written(reader: Reader) -> None:
+    reader("rollout", "rollback", "r1", code=3)  # nobody leads, and these rows do not say where the broker is
     assert reader.json("rollout", "show", "r1")["wish"] == "rollback"
 
 

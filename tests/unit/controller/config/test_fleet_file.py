@@ -8,7 +8,7 @@ import pytest
 
 from controller.config.classes import class_of, usable_engines
 from controller.config.fleet_file import BrokerAddress, DeviceClass, FleetFile, load_fleet
-from controller.config.references import ModelReference, RecipeReference, model_reference, recipe_references
+from controller.config.references import ModelReference, model_reference
 from controller.config.schema import PUBLISHED, schema_text
 from controller.config.yaml_file import parse_yaml
 from controller.errors import ConfigurationError, NotFound
@@ -181,13 +181,6 @@ def test_references(tmp_path: Path) -> None:
         model_reference("../nowhere", fleet_file)
     with pytest.raises(ConfigurationError, match="NAME@VERSION"):
         model_reference("leaf_outline", fleet_file)
-    found = recipe_references(["own.yaml", "b", "all"], fleet_file, ["a", "b"])
-    own = RecipeReference(path=tmp_path.resolve() / "own.yaml")
-    assert found == (own, RecipeReference(name="b"), RecipeReference(name="a"))
-    with pytest.raises(NotFound, match="shipped are a, b"):
-        recipe_references(["c"], fleet_file, ["a", "b"])
-    with pytest.raises(NotFound, match="no file at"):
-        recipe_references(["x/c.yaml"], fleet_file, ["a", "b"])
 
 
 def test_variables_stand_over_the_file() -> None:
