@@ -1,7 +1,9 @@
-"""Write or check the generated pages of docs/reference: `python -m tools.reference [--write]`.
+"""Write or check the generated pages of docs/reference and docs/schemas: `python -m tools.reference [--write]`.
 
-Decides: how the pages look. Leaves out: what is in them (`tools/source.py` reads it from the code,
-`docs/reference/codes.toml` says what codes mean; the commands' help is the commands' own, `tools/commands.py`).
+Decides: which pages there are, and how those of the codes look. Leaves out: what is in them (`tools/source.py` and
+`tools/codes.py` read it from the code, `docs/reference/codes.toml` says what codes mean), the commands
+(`tools/commands.py`), the configuration (`tools/configuration.py`, `tools/schemas.py`) and the states
+(`tools/states.py`).
 """
 
 import argparse
@@ -9,12 +11,13 @@ import sys
 import tomllib
 from collections.abc import Sequence
 
-from tools import commands
-from tools.source import ROOT, ErrorClass, codes, error_classes, measuring_flags
+from tools import commands, configuration, schemas, states
+from tools.codes import codes, find
+from tools.source import ROOT, ErrorClass, error_classes, measuring_flags
 
-FOLDER = ROOT / "docs" / "reference"
-MEANINGS = FOLDER / "codes.toml"
-NOTE = "<!-- Written by `make docs` from the code and codes.toml: change those. -->\n"
+DOCS = ROOT / "docs"
+MEANINGS = DOCS / "reference" / "codes.toml"
+NOTE = "<!-- Written by `make docs` from the code, codes.toml and keys.toml: change those. -->\n"
 
 REASONS = """\
 # Reason codes
@@ -66,21 +69,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write or check the generated pages.")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args(arguments)
-    stale = [name for name, text in pages().items() if not _is_current(name, text)]
-    for name in stale:
+    stale = {name: text for name, text in pages().items() if not _is_current(name, text)}
+    for name, text in stale.items():
         if options.write:
-            (FOLDER / name).write_text(pages()[name], encoding="utf-8")
-        print(f"docs/reference/{name}: {'written' if options.write else 'out of date, run  make docs'}")
+            (DOCS / name).write_text(text, encoding="utf-8")
+        print(f"docs/{name}: {'written' if options.write else 'out of date, run  make docs'}")
     return 0 if options.write or not stale else 1
 
 
 def pages() -> dict[str, str]:
-    """Return file name -> text of every generated page.
+    """Return file name below docs/ -> text of every generated file.
 
     Raises:
         KeyError: A code or exit code has no meaning in codes.toml.
     """
-    return {"reasons.md": _reasons(), "exit-codes.md": _exit_codes(), "commands.md": commands.page(NOTE)}
+    return {
+        "reference/reasons.md": _reasons(),
+        "reference/exit-codes.md": _exit_codes(),
+        "reference/commands.md": commands.page(NOTE),
+        "reference/configuration.md": configuration.page(NOTE),
+        "reference/states.md": states.page(NOTE, tomllib.loads(MEANINGS.read_text(encoding="utf-8"))["states"]),
+        "images/states.svg": states.picture(),
+        **{f"schemas/{kind}.schema.json": schemas.schema_text(kind) for kind in schemas.KINDS},
+    }
 
 
 def undocumented() -> list[str]:
@@ -89,6 +100,10 @@ def undocumented() -> list[str]:
     given, described = set(other_codes()), set(meanings["codes"])
     faults = [f"{code} has no meaning in docs/reference/codes.toml" for code in sorted(given - described)]
     faults += [f"{code} in docs/reference/codes.toml is given nowhere" for code in sorted(described - given)]
+    faults += [
+        f"{place}: which reason code is this? Pass a constant, or a name `code` or `reason`" for place in find().unclear
+    ]
+    faults += configuration.faults()
     used = {str(error.exit_code) for error in error_classes() if error.exit_code is not None}
     return faults + [f"exit code {code} has no meaning" for code in sorted(used - set(meanings["exit_codes"]))]
 
@@ -100,7 +115,7 @@ def other_codes() -> list[str]:
 
 
 def _is_current(name: str, text: str) -> bool:
-    path = FOLDER / name
+    path = DOCS / name
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 

@@ -1,11 +1,10 @@
-"""Read the project's own Python as syntax trees, without importing it: functions, error classes, reason codes.
+"""Read the project's own Python as syntax trees, without importing it: functions, error classes, measuring flags.
 
-Decides: what counts as a function, an error class and a code. Leaves out: the rules about them (`tests/contract`) and
-the pages made of them (`tools/reference.py`).
+Decides: what counts as a function and an error class. Leaves out: reason codes (`tools/codes.py`), the rules about
+them (`tests/contract`) and the pages made of them (`tools/reference.py`).
 """
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +13,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("agent", "controller", "wire")
 PYTHON_FOLDERS = (*PACKAGES, "benchmarks", "models", "simulator", "tests", "tools")
-_CODE_ARGUMENTS = ("code", "reason")
-_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_REFUSING = re.compile(r"refuse|fail|flags?(\.add)?$|reasons\.add$")
 
 
 @dataclass(frozen=True)
@@ -82,21 +78,6 @@ def error_classes() -> tuple[ErrorClass, ...]:
     return tuple(sorted(found.values(), key=lambda error: (error.exit_code or 0, error.package, error.reason)))
 
 
-@cache
-def codes() -> dict[str, list[str]]:
-    """Return every reason code that the agent gives besides those of its error classes, with the files it stands in.
-
-    A code is a constant that is passed as `code=` or `reason=`, assigned to `reason`, or passed to a function whose
-    name says that something is refused, failed or flagged.
-    """
-    found: dict[str, set[str]] = {}
-    for source in sources("agent"):
-        for node in ast.walk(source.tree):
-            for code in _codes_in(node):
-                found.setdefault(code, set()).add(source.name)
-    return {code: sorted(found[code]) for code in sorted(found)}
-
-
 def measuring_flags() -> dict[str, tuple[str, bool]]:
     """Return flag -> (remedy, whether it makes a trial's speed unusable), as the measuring protocol lists them."""
     path = ROOT / "agent" / "measure" / "protocol.py"
@@ -112,20 +93,6 @@ def measuring_flags() -> dict[str, tuple[str, bool]]:
             flags: dict[str, tuple[str, bool]] = ast.literal_eval(node.value) if node.value else {}
             return flags
     raise LookupError(f"{path} holds no REMEDIES")
-
-
-def _codes_in(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Call):
-        given = [keyword.value for keyword in node.keywords if keyword.arg in _CODE_ARGUMENTS]
-        given += node.args[:2] if _REFUSING.search(ast.unparse(node.func)) else []
-    elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "reason":
-        given = [node.value]
-    else:
-        return
-    for value in given:
-        for part in (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,):
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and _CODE.fullmatch(part.value):
-                yield part.value
 
 
 def _errors_first(files: Iterator[Source]) -> list[Source]:

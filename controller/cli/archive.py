@@ -120,8 +120,8 @@ def _write(stream: io.BufferedWriter, workspace: Workspace, facts: dict[str, Any
             with closing(sqlite3.connect(workspace.database_path)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)
             archive.add(copy, "thresher.db")
-        for name in _FOLDERS:
-            if (workspace.root / name).is_dir():
+        for name in (*_FOLDERS, workspace.trusted_keys.name):
+            if (workspace.root / name).exists():
                 archive.add(workspace.root / name, name)
 
 

@@ -23,11 +23,11 @@ class Request:
     resumed: bool
 
 
-def request_deploy(store: Store, settings: DeploySettings, now_s: float) -> Request:
+def request_deploy(store: Store, settings: DeploySettings, now_s: float, *, retry: bool = False) -> Request:
     """Return the deployment for these settings, written as `requested` or left over to go on with.
 
     An unfinished deployment of other settings whose process is gone is canceled: its trials are withdrawn, and the new
-    rollout supersedes its rollout.
+    rollout supersedes its rollout. With `retry`, devices try a bundle again that they had quarantined.
 
     Raises:
         Busy: A living process deploys to this fleet and workload.
@@ -37,9 +37,11 @@ def request_deploy(store: Store, settings: DeploySettings, now_s: float) -> Requ
         if left is not None:
             _refuse_if_alive(left, now_s)
             if left.settings.get("digest") == settings.digest and _readable(left):
+                if retry:
+                    left.settings = {**left.settings, "retry_nonce": left.id}
                 return Request(left.id, resumed=True)
             _cancel(session, left, now_s)
-        row = _new_row(settings, now_s)
+        row = _new_row(settings, now_s, retry)
         deployments.create(session, row, now_s=now_s)
         return Request(row.id, resumed=False)
 
@@ -49,14 +51,15 @@ def new_id(now_s: float) -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_s)) + "-" + uuid.uuid4().hex[:4]
 
 
-def _new_row(settings: DeploySettings, now_s: float) -> tables.Deployment:
+def _new_row(settings: DeploySettings, now_s: float, retry: bool) -> tables.Deployment:
+    name = new_id(now_s)
     return tables.Deployment(
-        id=new_id(now_s),
+        id=name,
         fleet=settings.fleet,
         workload=settings.workload_name,
         model=settings.model.name,
         model_version=settings.model.version,
-        settings={**settings.document(), "digest": settings.digest},
+        settings={**settings.document(), "digest": settings.digest, "retry_nonce": name if retry else ""},
     )
 
 

@@ -86,6 +86,8 @@ class ModelYaml(_Strict):
 
     @model_validator(mode="after")
     def _pipeline_is_well_formed(self) -> Self:
+        if "input" in self.pre or "output" in self.post:
+            raise ValueError("pre.input and post.output follow from the model's file: leave them out")
         _checked(_PRE, "pre", {**self.pre, "input": _UNKNOWN_INPUT})
         post = _checked(_POST, "post", {**self.post, "output": _UNKNOWN_INPUT})
         if post.kind != self.kind:

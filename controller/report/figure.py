@@ -30,7 +30,14 @@ def class_figure(choice: Row, lineages: Mapping[str, Sequence[str]]) -> dict[str
         return None
     kinds = [("control", "baseline"), ("chosen", "chosen"), ("other", "not chosen")]
     traces = [_front(choice, rows)] + [
-        _points([row for row in rows if _kind(choice, row) == kind], label, kind, rows, choice, lineages)
+        _points(
+            [row for row in rows if _kind(choice, row) == kind],
+            label,
+            kind,
+            every=rows,
+            choice=choice,
+            lineages=lineages,
+        )
         for kind, label in kinds
     ]
     score = rows[0].get("score_name", "accuracy")
@@ -44,7 +51,13 @@ def _kind(choice: Row, row: Row) -> str:
 
 
 def _points(
-    rows: list[Row], label: str, kind: str, every: list[Row], choice: Row, lineages: Mapping[str, Sequence[str]]
+    rows: list[Row],
+    label: str,
+    kind: str,
+    *,
+    every: list[Row],
+    choice: Row,
+    lineages: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     symbol = {"control": "diamond", "chosen": "star", "other": "circle"}[kind]
     memory = [value for row in every if (value := axis_value(row, "memory_mib")) is not None]

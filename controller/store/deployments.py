@@ -151,5 +151,5 @@ def choices(session: Session, deployment: str) -> Sequence[tables.Choice]:
 def _busy(fleet: str, workload: str, who: str) -> str:
     return (
         f"a deployment of {fleet}/{workload} runs already: {who}; wait for it, "
-        "watch it with `controller rollout watch`, or end it with `controller rollout abort`"
+        "look at it with `controller rollout list`, or end it with `controller rollout abort`"
     )

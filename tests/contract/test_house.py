@@ -157,8 +157,9 @@ def silent_excepts(source: Source) -> Iterator[str]:
 def test_every_code_and_exit_code_is_documented() -> None:
     assert undocumented() == []
     for name, text in pages().items():
-        written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
-        assert written == text, f"docs/reference/{name} is out of date: run  make docs"
+        path = ROOT / "docs" / name
+        written = path.read_text(encoding="utf-8") if path.is_file() else ""
+        assert written == text, f"docs/{name} is out of date: run  make docs"
 
 
 def test_every_error_class_is_on_the_page_of_reasons() -> None:

@@ -90,6 +90,9 @@ def test_a_bundle_that_crashes_while_serving_is_rolled_back_and_the_rollout_stop
     assert refused.error is not None
     assert refused.error.code == "quarantined"
     world.phase(service, again, Phase.ROLLED_BACK)
+    retried = world.rollout(service, bad, [canary], nonce="the-operator-insists")
+    assert world.phase(service, retried, Phase.COMPLETED) is Phase.COMPLETED
+    assert world.watcher.last(canary).active == bad
 
 
 def test_two_workloads_one_rolled_back_the_other_untouched(world: World, bundles: Bundles) -> None:

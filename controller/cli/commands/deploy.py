@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "--config", type=click.Path(dir_okay=False, path_type=Path), help="Fleet file; else NAME.yaml is looked for."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be made, measured and rolled out; change nothing.")
+@click.option("--retry", is_flag=True, help="Let devices try a bundle again that they rolled back and quarantined.")
 @click.option("--yes", is_flag=True, help="Do not ask at a terminal.")
 @click.option("--watch", is_flag=True, help="Keep watching while the rollout is paused, instead of ending.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
@@ -35,6 +36,7 @@ def deploy(
     model: str | None,
     config: Path | None,
     dry_run: bool,
+    retry: bool,
     yes: bool,
     watch: bool,
     as_json: bool,
@@ -57,7 +59,7 @@ def deploy(
             return
         click.confirm("deploy", abort=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _carry_out(found, settings, watch)
+    _carry_out(found, settings, watch, retry)
 
 
 def _preview(settings: "DeploySettings", as_json: bool) -> None:
@@ -75,7 +77,7 @@ def _preview(settings: "DeploySettings", as_json: bool) -> None:
         click.echo("\n".join(preview_lines(found)))
 
 
-def _carry_out(found: "FoundFleet", settings: "DeploySettings", watch: bool) -> None:
+def _carry_out(found: "FoundFleet", settings: "DeploySettings", watch: bool, retry: bool) -> None:
     from controller.cli.progress import make_progress
     from controller.deploy.carry import carry
     from controller.deploy.fleet_files import broker_settings
@@ -84,7 +86,7 @@ def _carry_out(found: "FoundFleet", settings: "DeploySettings", watch: bool) -> 
     broker = broker_settings(found)
     log_to_file()
     with opened() as store:
-        request = request_deploy(store, settings, time.time())
+        request = request_deploy(store, settings, time.time(), retry=retry)
     with make_progress() as progress:
         doing = "going on with" if request.resumed else "deployment"
         progress.say(

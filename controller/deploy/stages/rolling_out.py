@@ -35,6 +35,7 @@ def run(context: DeployContext, wait_through_pauses: bool = False) -> str:
             members=members,
             deployment=context.deployment,
             limits=_limits(context),
+            retry_nonce=_retry_nonce(context),
         )
     )
     told: set[str] = set()
@@ -52,6 +53,11 @@ def run(context: DeployContext, wait_through_pauses: bool = False) -> str:
                 "deploy again to go on"
             )
         context.service.wait_changed(POLL_S)
+
+
+def _retry_nonce(context: DeployContext) -> str:
+    with context.store.read() as session:
+        return str(deployments.get(session, context.deployment).settings.get("retry_nonce", ""))
 
 
 def _members(context: DeployContext) -> tuple[Member, ...]:

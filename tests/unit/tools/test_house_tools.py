@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from tools import environment
+from tools.codes import codes as codes_given
+from tools.codes import find
 from tools.lock import all_names, pins, with_cpu_builds
 from tools.resume import Resume
 from tools.source import Source, error_classes, functions, lines_of, measuring_flags
-from tools.source import codes as codes_given
 
 PINNED = "absl-py==2.5.1 \\\n    --hash=sha256:00\n    # via thresher\nbackports.x==1.0 ; sys_platform == 'linux' \\\n"
 
@@ -101,3 +102,5 @@ def test_reasons_are_found_where_the_code_gives_them() -> None:
     assert {"quarantined", "retries_spent", "old_generation", "golden_mismatch", "worker_crashed"} <= set(found)
     assert any(error.name == "UnusableData" and error.exit_code == 5 for error in error_classes())
     assert measuring_flags()["probe_invalid"][1] is True
+    assert {"worker_silent", "stop_then_start", "pause_spent", "measuring_killed", "superseded"} <= set(found)
+    assert find().unclear == []

@@ -70,6 +70,17 @@ def test_a_living_process_makes_it_busy(store: Store) -> None:
     assert request_deploy(store, wanted(), 100.0 + deployments.LEASE_S + 1).resumed
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_retry_carries_a_nonce_and_nothing_else_does(store: Store, before: bool) -> None:
+    if before:
+        request_deploy(store, wanted(), 50.0)
+    found = request_deploy(store, wanted(), 100.0, retry=True)
+    plain = request_deploy(store, wanted(workload="soil"), 100.0)
+    with store.read() as session:
+        nonces = [deployments.get(session, each.deployment).settings["retry_nonce"] for each in (found, plain)]
+    assert nonces == [found.deployment, ""]
+
+
 def test_another_workload_is_not_busy(store: Store) -> None:
     first = request_deploy(store, wanted(), 100.0)
     with store.begin() as session:

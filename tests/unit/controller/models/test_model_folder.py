@@ -42,6 +42,7 @@ def test_the_layout_of_a_format_beats_the_one_of_pre(tmp_path: Path) -> None:
         ("kind: classification\n", "kind: regression\n", "post.kind is 'classification'"),
         ("layout: NCL", "layouts: NCL", "layouts"),
         ("length: 64", "lenght: 64", "pre.*length"),
+        ("channels: 1,", "channels: 1, input: {name: x, shape: [1], dtype: int8},", "pre.input and post.output follow"),
         ("channels: 1,", "channels: 1, chanels: 2,", "pre.chanels: unknown key"),
         ("statistics: window", "statistic: window", "pre.normalise.statistic: unknown key"),
         ("normalise: {method: z_score,", "normalise: {method: zscore,", "pre.normalise"),
