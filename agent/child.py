@@ -1,64 +1,61 @@
 """Child processes: how the control process starts, limits, ends and reaps its workers.
 
 Decides: the environment (telemetry off, thread counts), a process group of their own, death with the agent, and what
-holds the memory cap: a cgroup where one may be made, else the worker's own rlimit. Leaves out: what workers do.
+should hold the memory cap: a cgroup where one may be made, else an rlimit. Leaves out: what workers do, and how a child
+takes its cap on (`agent/launch.py`).
 
-Example: `spawn(Command("agent.serve.worker", (str(order),), threads=1, cap=NO_CAP))`.
+Example: `spawn(Command("agent.serve.worker", (str(order),), threads=1))`.
 """
 
 import contextlib
+import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from agent.device.cgroup import Leaf, make_leaf
+from agent.launch import LAUNCHED
+
+log = logging.getLogger(__name__)
 
 CapBy = Literal["cgroup", "rlimit"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PACKAGE_ROOT = str(Path(__file__).resolve().parent.parent)
-_PREFIX = "thresher-"
-_V2_ROOT = Path("/sys/fs/cgroup")
-_V1_ROOT = Path("/sys/fs/cgroup/memory")
+LONGEST_LINE_BYTES = 1024 * 1024
 GRACE_S = 3.0
 """How long a worker may take to end itself before it is killed."""
 
 
 @dataclass(frozen=True)
-class Cap:
-    """A memory cap [bytes], what holds it, and the folder of the cgroup where that is one."""
-
-    limit_bytes: int | None = None
-    by: CapBy | None = None
-    folder: Path | None = None
-
-    @property
-    def processes_file(self) -> str:
-        return str(self.folder / "cgroup.procs") if self.folder is not None else ""
-
-
-NO_CAP = Cap()
-
-
-@dataclass(frozen=True)
 class Command:
-    """A worker to be started: its module, arguments, engine threads and memory cap."""
+    """A worker to be started: its module (with a `main(arguments) -> int`), arguments, engine threads, memory cap."""
 
     module: str
     arguments: tuple[str, ...]
     threads: int = 1
-    cap: Cap = NO_CAP
+    cap_bytes: int | None = None
 
 
 class Child:
-    """A running worker: its process, and the cgroup that goes with it."""
+    """A running worker: its process, and the cgroup that goes with it.
 
-    def __init__(self, process: subprocess.Popen[bytes], cap: Cap) -> None:
+    `launched`: its own main has begun; what goes wrong before is no fault of what it was to run. `cap_by`: what holds
+    its memory cap, as the child itself said; null without a cap, or as long as nothing is known. Both are told by the
+    first of its `lines`.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], leaf: Leaf | None) -> None:
         self.process = process
-        self._cap = cap
+        self.launched = False
+        self.cap_by: CapBy | None = None
+        self._leaf = leaf
 
     @property
     def pid(self) -> int:
@@ -80,15 +77,19 @@ class Child:
         except subprocess.TimeoutExpired:
             return None
 
+    def lines(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the worker's JSON lines until it ends; what is none goes to the log."""
+        pipe = self.process.stdout
+        while pipe is not None and (raw := pipe.readline(LONGEST_LINE_BYTES)):
+            line = _parsed(raw)
+            if line is not None and line.get("event") == LAUNCHED and not self.launched:
+                self.launched, self.cap_by = True, line.get("memory_cap_by")
+            elif line is not None:
+                yield line
+
     def was_out_of_memory(self) -> bool:
         """Return whether the kernel killed something in the worker's cgroup for its cap."""
-        if self._cap.folder is None:
-            return False
-        for name in ("memory.events", "memory.oom_control"):
-            with contextlib.suppress(OSError):
-                counts = dict(line.split() for line in (self._cap.folder / name).read_text().splitlines())
-                return int(counts.get("oom_kill", "0")) > 0
-        return False
+        return self._leaf is not None and self._leaf.was_out_of_memory()
 
     def release(self) -> None:
         """Close the pipes and drop the cgroup; only after the worker has ended."""
@@ -96,7 +97,9 @@ class Child:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        _drop_cgroup(self._cap.folder)
+        if self._leaf is not None:
+            self._leaf.drop()
+            self._leaf = None
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -120,72 +123,38 @@ def spawn(command: Command, errors: int | None = None) -> Child:
     Raises:
         OSError: The process could not be made.
     """
-    launch = ["-m", "agent.launch", str(os.getpid()), command.cap.processes_file, command.module, *command.arguments]
-    process = subprocess.Popen(
-        [sys.executable, *launch],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=worker_environment(command.threads),
-        process_group=0,
-    )
-    return Child(process, command.cap)
-
-
-def make_cap(limit_bytes: int | None) -> Cap:
-    """Return a cap for one worker: a fresh cgroup where one may be made, else an rlimit that the worker sets itself."""
-    if limit_bytes is None:
-        return NO_CAP
-    folder = _make_cgroup(limit_bytes)
-    return Cap(limit_bytes, "cgroup" if folder is not None else "rlimit", folder)
+    leaf = make_leaf(command.cap_bytes) if command.cap_bytes is not None else None
+    cap = (str(command.cap_bytes or ""), str(leaf.processes_file) if leaf is not None else "")
+    launch = ["-m", "agent.launch", str(os.getpid()), *cap, command.module, *command.arguments]
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *launch],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=worker_environment(command.threads),
+            process_group=0,
+        )
+    except OSError:
+        if leaf is not None:
+            leaf.drop()
+        raise
+    return Child(process, leaf)
 
 
 def cap_kind() -> CapBy:
     """Return what would hold a cap on this host."""
-    cap = make_cap(1024**3)
-    _drop_cgroup(cap.folder)
-    return cap.by or "rlimit"
+    leaf = make_leaf(1024**3)
+    if leaf is None:
+        return "rlimit"
+    leaf.drop()
+    return "cgroup"
 
 
-def drop_stale_cgroups() -> None:
-    """Drop the empty cgroups that an agent which was killed left behind."""
-    parent = _own_cgroup()
-    for folder in parent[0].glob(f"{_PREFIX}*") if parent is not None else ():
-        _drop_cgroup(folder)
-
-
-def _make_cgroup(limit_bytes: int) -> Path | None:
-    parent = _own_cgroup()
-    if parent is None:
-        return None
-    folder = parent[0] / f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+def _parsed(raw: bytes) -> Mapping[str, Any] | None:
     try:
-        folder.mkdir()
-        (folder / parent[1]).write_text(str(limit_bytes), encoding="ascii")
-        os.stat(folder / "cgroup.procs")
-    except OSError:
-        _drop_cgroup(folder)
+        line = json.loads(raw)
+    except ValueError:
+        log.info("worker says: %s", raw[:300].decode(errors="replace").rstrip())
         return None
-    return folder
-
-
-def _own_cgroup() -> tuple[Path, str] | None:
-    """Return the folder in which leaves may be made, and the name of the file that holds the limit."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers == "memory":
-            inside = _V1_ROOT / name.lstrip("/")
-            return (inside if inside.is_dir() else _V1_ROOT, "memory.limit_in_bytes")
-        if not controllers and (_V2_ROOT / "cgroup.controllers").exists():
-            return _V2_ROOT / name.lstrip("/"), "memory.max"
-    return None
-
-
-def _drop_cgroup(folder: Path | None) -> None:
-    if folder is not None:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    return line if isinstance(line, dict) else None

@@ -178,7 +178,7 @@ def _with_keys(config: AgentConfig, path: Path) -> AgentConfig:
         if faulty:
             raise ConfigurationError(
                 f"{config.trusted_keys_file}: {faulty[0]!r} must be a key id with a base64 public key: "
-                "copy the file again from `controller keys`"
+                "copy the file again from `controller init`"
             )
         keys.update(found)
     if not keys:

@@ -10,12 +10,14 @@ import shutil
 import signal
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from agent.artifacts.channel import BrokerChannel
 from agent.artifacts.downloads import Downloads
 from agent.artifacts.store import ArtifactStore
-from agent.child import cap_kind, drop_stale_cgroups
+from agent.child import cap_kind
 from agent.config import AgentConfig, broker_password
+from agent.device import cgroup
 from agent.device.identity import Identity, StateLock
 from agent.device.reporter import Reporter, presence
 from agent.inventory import agent_version, find_engines, take_inventory
@@ -34,20 +36,23 @@ from agent.mqtt import (
 from agent.plan.runner import PlanRunner, Surroundings
 from agent.supervise.run import RunSetup
 from agent.supervise.serving import Serving
+from agent.update.documents import MOST_WAITING, Documents
 from agent.update.judge import DISK_MARGIN_BYTES
 from agent.update.slots import WorkloadFolder, saved_workloads
 from agent.update.trust import Trust
 from agent.update.vocabulary import DesiredArrived, Facts, Restarted, Tell
 from agent.update.workload import Device, Workload
 from wire.device_state import State
-from wire.envelope import Envelope
 from wire.errors import WireError
+from wire.trial import Plan
+from wire.update import Desired
 
 log = logging.getLogger(__name__)
 
 MOST_WORKLOADS = 32
 STOP_S = 4.0
 STOP_LOOK_S = 0.05
+DocumentT = TypeVar("DocumentT", Desired, Plan)
 _CHANGING = frozenset({State.SELFTEST, State.SHADOW, State.SWITCH, State.PROBATION, State.ROLLBACK})
 
 
@@ -71,6 +76,7 @@ class Daemon:
         self._version = agent_version()
         self._cap_by = cap_kind() if config.memory_cap_bytes is not None else None
         self._loop = Loop()
+        self._documents = Documents(self._loop)
         self._store = ArtifactStore(config.state_dir)
         will = presence(config, self._identity, self._version, False)
         self._link = Link(config.broker, password, will, lambda inbound: self._loop.post(partial(self._hear, inbound)))
@@ -84,7 +90,7 @@ class Daemon:
         """Serve and listen until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._loop.stop())
-        drop_stale_cgroups()
+        cgroup.sweep()
         log.info(
             "agent %s: %s/%s, boot %s", self._version, self._config.fleet, self._config.device, self._identity.boot_id
         )
@@ -119,10 +125,11 @@ class Daemon:
         self._lock.release()
 
     def _wait_for_children(self) -> None:
+        """Look once at least: records of trials that are complete may still be on their way."""
         for _ in range(round(STOP_S / STOP_LOOK_S)):
+            self._loop.run_for(STOP_LOOK_S)
             if not any(workload.serving.busy for workload in self._workloads.values()):
                 return
-            self._loop.run_for(STOP_LOOK_S)
 
     # --- what arrives ---------------------------------------------------------------------------------------------
 
@@ -131,9 +138,10 @@ class Daemon:
             case ChunkReceived():
                 self._channel.arrived(inbound)
             case DesiredReceived(workload, envelope):
-                self._desired(workload, envelope)
+                read = partial(self._trust.desired, envelope)
+                self._check(workload, read, partial(self._desired, workload))
             case PlanReceived(envelope):
-                self._plan_arrived(envelope)
+                self._check(None, partial(self._trust.plan, envelope), self._plan_arrived)
             case AckReceived(ack):
                 self._plan.acknowledged(ack.trials)
             case Connected():
@@ -152,12 +160,19 @@ class Daemon:
         self._downloads.ask_again()
         self._plan.connected()
 
-    def _desired(self, workload: str, envelope: Envelope) -> None:
-        try:
-            desired = self._trust.desired(envelope)
-        except WireError as exc:
-            self._refuse(workload, exc.reason, str(exc))
-            return
+    def _check(self, workload: str | None, read: Callable[[], DocumentT], take: Callable[[DocumentT], None]) -> None:
+        """Have a document read, once its signature was found to hold, and taken."""
+
+        def done(answer: DocumentT | WireError) -> None:
+            if isinstance(answer, WireError):
+                self._refuse(workload, answer.reason, str(answer))
+            else:
+                take(answer)
+
+        if not self._documents.add(read, done):
+            self._refuse(workload, "busy", f"{MOST_WAITING} documents wait to be checked already")
+
+    def _desired(self, workload: str, desired: Desired) -> None:
         if desired.workload != workload or (desired.fleet, desired.device) != (self._config.fleet, self._config.device):
             meant = f"{desired.fleet}/{desired.device}/{desired.workload}"
             self._refuse(workload, "not_for_us", f"a document for {meant} came on the topic of {workload}", desired.gen)
@@ -169,12 +184,7 @@ class Daemon:
         serving = workload in self._workloads and self._workloads[workload].serving.bundle is not None
         self._workload(workload).handle(DesiredArrived(desired, self._facts(serving)))
 
-    def _plan_arrived(self, envelope: Envelope) -> None:
-        try:
-            plan = self._trust.plan(envelope)
-        except WireError as exc:
-            self._refuse(None, exc.reason, str(exc))
-            return
+    def _plan_arrived(self, plan: Plan) -> None:
         if (plan.fleet, plan.device) == (self._config.fleet, self._config.device):
             self._identity.saw_signed(plan.issued_s)
         self._plan.arrived(plan)
@@ -247,6 +257,7 @@ class Daemon:
             resume=lambda: self._each_serving(lambda serving: serving.resume()),
             tell=lambda tell: self._reporter.tell(None, tell),
             send=self._reporter.send_part,
+            collect_garbage=self._collect_garbage,
         )
 
     def _pause_serving(self) -> bool:

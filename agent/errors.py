@@ -46,6 +46,13 @@ class EngineUnavailable(AgentError):
     exit_code = 5
 
 
+class WorkerNotStarted(AgentError):
+    """A worker process ended before its own main had begun, or could not read its order: no fault of the bundle."""
+
+    reason = "worker_not_started"
+    exit_code = 1
+
+
 class EngineFailed(AgentError):
     """An engine refused a model, or failed while it ran."""
 

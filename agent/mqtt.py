@@ -129,6 +129,7 @@ class Link:
         self._deliver = deliver
         self._listening: set[str] = set()
         self._stopping = threading.Event()
+        self._linked = threading.Event()
         self._online = threading.Event()
         self._failures = 0
         self._subscription: int | None = None
@@ -166,13 +167,13 @@ class Link:
     def listen(self, artifact: str) -> None:
         """Subscribe to an artifact's chunks; again after every reconnection, until `unlisten`."""
         self._listening.add(artifact)
-        if self._online.is_set():
+        if self._linked.is_set():  # not `_online`: what is said between connecting and being online would be lost
             self._client.subscribe(self._topics.chunks(artifact), options=SubscribeOptions(qos=1))
 
     def unlisten(self, artifact: str) -> None:
         """End the subscription."""
         self._listening.discard(artifact)
-        if self._online.is_set():
+        if self._linked.is_set():
             self._client.unsubscribe(self._topics.chunks(artifact))
 
     def _make_client(self, password: str | None, will: Presence) -> paho.Client:
@@ -212,6 +213,7 @@ class Link:
             self._refused(reason)
             return
         self._failures = 0
+        self._linked.set()
         own = (self._topics.desired(self._device, "+"), self._topics.plan(self._device), self._topics.ack(self._device))
         chunks = [self._topics.chunks(artifact) for artifact in tuple(self._listening)]
         _, self._subscription = client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in (*own, *chunks)])
@@ -245,6 +247,7 @@ class Link:
 
     def _disconnected(self, _: Any, __: Any, ___: Any, reason: ReasonCode, ____: Any) -> None:
         was_online = self._online.is_set()
+        self._linked.clear()
         self._online.clear()
         if self._stopping.is_set():
             return

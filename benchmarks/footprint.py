@@ -1,14 +1,15 @@
 """How little the agent's control process takes, and how fast the command lines answer.
 
-A real `agent run` is started against a real broker (the embedded one), waits for orders, and is looked at from
-outside: its memory in `/proc/PID/smaps_rollup`, what it loaded in `/proc/PID/maps`. numpy, numba and the engines cannot
-be loaded without their shared objects standing there. PSS divides a page by the processes that share it, so that other
-Python programs on the host make it smaller: RSS is given beside it.
+A real `agent run` is started against a real broker (the embedded one) and looked at from outside: idle, serving a tiny
+model, and after a bundle of 40 MB. Its memory stands in `/proc/PID/smaps_rollup`, what it loaded in `/proc/PID/maps`
+(numpy, numba and the engines cannot be loaded without their shared objects standing there), what it wrote to the disk
+in `/proc/PID/io`. PSS divides a page by the processes that share it, so other Python programs on this host make it
+smaller; RSS is what a device sees that runs nothing else.
 
     python -m benchmarks.footprint --quick
 """
 
-import base64
+import os
 import re
 import signal
 import subprocess
@@ -16,13 +17,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks.common import (
     MEGABYTE,
@@ -37,67 +35,116 @@ from benchmarks.common import (
     run,
 )
 from controller.broker.embedded import EmbeddedBroker
-from wire.base import decode
-from wire.telemetry import Metrics
-from wire.topics import Topics
+from tests.e2e.lone_controller import LoneController, Packed, agent_document, tiny_bundle
+from wire.device_state import State
 
-LARGEST_PSS_MB = 50
+LARGEST_MB = 50
+LARGEST_GROWTH_MB = 4
+MOST_WRITTEN_KB = 64
 SLOWEST_HELP_S = 0.3
-HEAVY = ("numpy", "numba", "llvmlite", "onnxruntime", "ai_edge_litert", "tflite_runtime", "scipy")
-FLEET, DEVICE = "benchmark", "idle-1"
-METRICS_INTERVAL_S = 1.0
-START_TIMEOUT_S = 30.0
+HEAVY = ("numpy", "numba", "llvmlite", "onnxruntime", "ai_edge_litert", "tflite_runtime", "scipy", "cryptography")
+BALLAST_BYTES = 40 * MEGABYTE
+CHUNK_BYTES = 64 * 1024
+SETTLE_S = 3.0
 HELP_STARTS = 10
 
-PSS = "agent's control process at idle, PSS"
 LOADED = "heavy packages loaded by the control process"
+GROWTH = "agent's control process, growth by a bundle of 40 MB, RSS"
+WRITTEN = "agent's control process while serving, written to the disk"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at the process [bytes]."""
+
+    pss: int
+    rss: int
 
 
 def measure(quick: bool) -> list[Claim]:
-    """Return the claims on memory and on the time of `--help`."""
-    return [*control_process(idle_s=5.0 if quick else 30.0), *(help_time(name) for name in ("agent", "controller"))]
+    """Return the claims on memory, on the disk, and on the time of `--help`."""
+    try:
+        claims = control_process(idle_s=5.0 if quick else 30.0, written_s=15.0 if quick else 60.0)
+    except (AssertionError, OSError) as exc:
+        claims = [not_measured("agent's control process", "MB", f"<= {LARGEST_MB}", f"{type(exc).__name__}: {exc}")]
+    return [*claims, *(help_time(name) for name in ("agent", "controller"))]
 
 
-def control_process(idle_s: float) -> list[Claim]:
-    """Start an agent, let it idle, and return the claims on its memory and on what it loaded."""
+def control_process(idle_s: float, written_s: float) -> list[Claim]:
+    """Start an agent, look at it idle, serving and after a large download, and return the claims.
+
+    Raises:
+        AssertionError: It did not get where it was to be looked at.
+    """
+    small, large = tiny_bundle(1.0), tiny_bundle(2.0, ballast=os.urandom(BALLAST_BYTES), chunk_bytes=CHUNK_BYTES)
     with (
         tempfile.TemporaryDirectory(prefix="thresher-footprint-") as folder,
         EmbeddedBroker(folder=Path(folder) / "broker") as broker,
-        listening(broker.port) as reports,
-        agent(Path(folder), broker.port) as process,
+        controlling(broker.port, small, large) as controller,
+        agent(Path(folder), broker.port, controller) as process,
     ):
-        if not wait_for_metrics(reports, process):
-            why = f"no metrics message within {START_TIMEOUT_S:g} s"
-            return [not_measured(PSS, "MB", f"<= {LARGEST_PSS_MB}", why), not_measured(LOADED, "", "<= 0", why)]
-        readings = list(read_for(process.pid, idle_s))
-        return idle_claims(readings, heavy_objects(process.pid), reports, idle_s)
-
-
-def read_for(pid: int, idle_s: float) -> Iterator[tuple[int, int]]:
-    """Yield (PSS, RSS) of a process [bytes] twice a second, once at least."""
-    deadline = time.monotonic() + idle_s
-    while True:
-        yield memory_of(pid)
-        if time.monotonic() >= deadline:
-            return
-        time.sleep(0.5)
-
-
-def idle_claims(
-    readings: Sequence[tuple[int, int]], heavy: Sequence[str], reports: Sequence[Metrics], idle_s: float
-) -> list[Claim]:
-    """Return the claims from (PSS, RSS) readings [bytes] and the heavy packages found."""
-    pss, rss = max(readings)
-    own = max(report.agent_pss_bytes or 0 for report in reports) / MEGABYTE
-    how = (
-        f"largest of {len(readings)} readings of smaps_rollup in {idle_s:g} s, connected, no workload; "
-        f"RSS {rss / MEGABYTE:.1f} MB; the agent's own metrics say {own:.1f} MB"
-    )
-    named = ", ".join(heavy) or "none of " + ", ".join(HEAVY)
+        controller.wait("the first metrics", lambda: controller.heard.metrics)
+        idle = look(process.pid, idle_s)
+        commit(controller, 1, small)
+        serving = look(process.pid, idle_s)
+        written = written_claim(process.pid, written_s)
+        loaded = heavy_objects(process.pid)
+        commit(controller, 2, large)
+        after = look(process.pid, idle_s)
     return [
-        at_most(PSS, pss / MEGABYTE, LARGEST_PSS_MB, "MB", how),
-        at_most(LOADED, len(heavy), 0, "packages", f"shared objects in /proc/PID/maps: {named}"),
+        *memory_claims("idle", "connected, no workload", idle),
+        *memory_claims("serving", "connected, a bundle was committed and its worker serves", serving),
+        growth_claim(serving, after),
+        written,
+        at_most(LOADED, len(loaded), 0, "packages", f"shared objects in /proc/PID/maps: {', '.join(loaded) or 'none'}"),
     ]
+
+
+def commit(controller: LoneController, gen: int, bundle: Packed) -> None:
+    """Have the device run `bundle`, and wait until it has settled."""
+    controller.desired(gen, bundle)
+    controller.state(State.COMMITTED, gen)
+    time.sleep(SETTLE_S)
+
+
+def look(pid: int, seconds: float) -> list[Reading]:
+    """Return readings of a process twice a second, one at least."""
+    readings: list[Reading] = []
+    deadline = time.monotonic() + seconds
+    while not readings or time.monotonic() < deadline:
+        readings.append(memory_of(pid))
+        time.sleep(0.5)
+    return readings
+
+
+def memory_claims(when: str, state: str, readings: Sequence[Reading]) -> list[Claim]:
+    """Return the claims on PSS and RSS, each by its largest reading."""
+    pss, rss = max(each.pss for each in readings), max(each.rss for each in readings)
+    how = f"largest of {len(readings)} readings of smaps_rollup, {state}"
+    alone = f"what a device that runs nothing else would see; {rss / 2**20:.1f} MiB"
+    name = f"agent's control process, {when}"
+    return [
+        at_most(f"{name}, PSS", pss / MEGABYTE, LARGEST_MB, "MB", how),
+        at_most(f"{name}, RSS", rss / MEGABYTE, LARGEST_MB, "MB", f"{how}; {alone}"),
+    ]
+
+
+def growth_claim(before: Sequence[Reading], after: Sequence[Reading]) -> Claim:
+    """Return the claim that a large download leaves little behind; how high memory rose meanwhile is no part of it."""
+    grown = max(each.rss for each in after) - max(each.rss for each in before)
+    how = f"largest RSS after a bundle of {BALLAST_BYTES // MEGABYTE} MB was fetched and committed, less that before"
+    return at_most(GROWTH, grown / MEGABYTE, LARGEST_GROWTH_MB, "MB", how)
+
+
+def written_claim(pid: int, seconds: float) -> Claim:
+    """Return the claim on what wears the device's card while nothing changes."""
+    start = written_bytes(pid)
+    if start == 0:
+        return not_measured(WRITTEN, "kB/min", f"<= {MOST_WRITTEN_KB}", "the kernel counts no writes on this disk")
+    time.sleep(seconds)
+    each_minute = (written_bytes(pid) - start) * 60 / seconds
+    how = f"write_bytes of /proc/PID/io over {seconds:g} s; {start / 1000:.0f} kB were written to get here"
+    return at_most(WRITTEN, each_minute / 1000, MOST_WRITTEN_KB, "kB/min", how)
 
 
 def help_time(name: str) -> Claim:
@@ -113,11 +160,17 @@ def help_time(name: str) -> Claim:
     return below(f"{name} --help", seconds, SLOWEST_HELP_S, "s", how)
 
 
-def memory_of(pid: int) -> tuple[int, int]:
-    """Return (PSS, RSS) of a process [bytes]."""
+def memory_of(pid: int) -> Reading:
+    """Return what a process takes now."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = {key: int(size) * 1024 for key, size in re.findall(r"^(Pss|Rss):\s+(\d+) kB", text, flags=re.MULTILINE)}
-    return found["Pss"], found["Rss"]
+    return Reading(found["Pss"], found["Rss"])
+
+
+def written_bytes(pid: int) -> int:
+    """Return what a process has sent to the disk since its start [bytes]."""
+    found = re.search(r"^write_bytes: (\d+)$", Path(f"/proc/{pid}/io").read_text(), flags=re.MULTILINE)
+    return int(found[1]) if found is not None else 0
 
 
 def heavy_objects(pid: int) -> list[str]:
@@ -127,10 +180,20 @@ def heavy_objects(pid: int) -> list[str]:
 
 
 @contextmanager
-def agent(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run an agent with a state folder and a key of its own; it is ended by SIGTERM."""
+def controlling(port: int, *bundles: Packed) -> Iterator[LoneController]:
+    """Command one device, and listen to it."""
+    controller = LoneController(port, *bundles)
+    try:
+        yield controller
+    finally:
+        controller.close()
+
+
+@contextmanager
+def agent(folder: Path, port: int, controller: LoneController) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an agent with a state folder of its own; it is ended by SIGTERM."""
     config = folder / "agent.yaml"
-    config.write_text(yaml.safe_dump(configuration(folder, port)))
+    config.write_text(yaml.safe_dump(agent_document(port, folder, controller)))
     with (folder / "agent.log").open("wb") as log:
         command = [*command_line("agent"), "run", "--config", str(config)]
         process = subprocess.Popen(command, stdout=log, stderr=log, env=child_environment(), cwd=folder)
@@ -143,47 +206,6 @@ def agent(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def configuration(folder: Path, port: int) -> dict[str, object]:
-    """Return the agent's configuration: a fleet that nobody commands."""
-    public = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return {
-        "fleet": FLEET,
-        "device": DEVICE,
-        "broker": {"host": "127.0.0.1", "port": port},
-        "state_dir": str(folder / "state"),
-        "trusted_keys": {"benchmark": base64.b64encode(public).decode()},
-        "metrics_interval_s": METRICS_INTERVAL_S,
-    }
-
-
-@contextmanager
-def listening(port: int) -> Iterator[list[Metrics]]:
-    """Collect the device's metrics: the sign that it is connected and past its start."""
-    reports: list[Metrics] = []
-
-    def hear(_client: Client, _context: object, message: MQTTMessage) -> None:
-        reports.append(decode(Metrics, bytes(message.payload)))
-
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_message = hear
-    client.connect("127.0.0.1", port)
-    client.subscribe(Topics(FLEET).metrics(DEVICE))
-    client.loop_start()
-    try:
-        yield reports
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def wait_for_metrics(reports: Sequence[Metrics], process: subprocess.Popen[bytes]) -> bool:
-    """Return whether the agent reported within the time allowed."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not reports and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return bool(reports)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from agent.errors import DiskFull
 
+WRITE_FAULTS = (DiskFull, OSError)
+"""What a write may end with. Beside a full disk: a worn card, which the kernel then mounts read-only."""
+
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -25,6 +28,11 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskFull(
             f"no room on the disk for {path}: free some space, the agent goes on with the next desired document"
         ) from exc
+
+
+def fault_reason(exc: DiskFull | OSError) -> str:
+    """Return the reason that is told of one of `WRITE_FAULTS`."""
+    return exc.reason if isinstance(exc, DiskFull) else "disk_error"
 
 
 def write_durably(path: Path, content: bytes) -> None:

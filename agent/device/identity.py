@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.device.durable import write_durably
-from agent.errors import AgentError, DiskFull
+from agent.device.durable import WRITE_FAULTS, write_durably
+from agent.errors import AgentError
 from wire.canonical import canonical_json
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Identity:
     """Counts boots and messages, and remembers the newest signed time."""
 
     def __init__(self, state_dir: Path, clock: Callable[[], float] = time.time) -> None:
-        """Count one more boot. A full disk does not stop it: the boot id is another one in any case."""
+        """Count one more boot. A disk that takes nothing does not stop it: the boot id is another one in any case."""
         self._path = state_dir / IDENTITY_NAME
         self._clock = clock
         saved = read_identity(state_dir)
@@ -70,8 +70,8 @@ class Identity:
         document = {"boots": self._boots, "signed_s": self._signed_s, "boot_id": self.boot_id, "pid": os.getpid()}
         try:
             write_durably(self._path, canonical_json(document))
-        except DiskFull as exc:
-            log.error("%s", exc)
+        except WRITE_FAULTS as exc:
+            log.error("%s is not saved: %s", self._path, exc)
 
 
 class StateLock:

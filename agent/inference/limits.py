@@ -38,7 +38,7 @@ def apply_limits(
         threads: Engine threads. Other numeric libraries get one: an idle pool still takes memory and cores.
         affinity: Cores it may run on; None leaves them as inherited.
         memory_cap_bytes: Most private writable memory [bytes].
-        memory_cap_by: `rlimit` sets the cap here (RLIMIT_DATA); `cgroup` says that the parent did.
+        memory_cap_by: `rlimit` sets the cap here (RLIMIT_DATA); `parent` says that who started us saw to it.
         cache_dir: Folder under which compiled kernels are kept; None: the user's cache.
     Raises:
         ConfigurationError: A core that does not exist, or a cap above the hard limit.

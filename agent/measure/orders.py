@@ -23,8 +23,8 @@ class WorkerOrder(BaseModel):
     """What every worker is told, measuring or serving.
 
     The bundle is a folder with a `manifest.json` (`bundle_dir`), or a manifest given inline whose paths are relative
-    to `root`. `memory_cap_by`: `rlimit` is applied by the worker before anything heavy is imported, `cgroup` says that
-    the parent did it.
+    to `root`. `memory_cap_by`: `rlimit` is applied by the worker before anything heavy is imported, `parent` says that
+    the process which started the worker has seen to it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -35,7 +35,7 @@ class WorkerOrder(BaseModel):
     threads: int = Field(default=1, ge=1, le=1024)
     affinity: tuple[int, ...] | None = None
     memory_cap_bytes: int | None = Field(default=None, gt=0)
-    memory_cap_by: Literal["rlimit", "cgroup"] = "rlimit"
+    memory_cap_by: Literal["rlimit", "parent"] = "rlimit"
     cache_dir: Path | None = None
 
     @model_validator(mode="after")

@@ -4,8 +4,6 @@ Decides: what a crash, a hang and a cancellation look like to the one who asked.
 how a child process is started and capped (`agent/child.py`).
 """
 
-import contextlib
-import json
 import os
 import select
 import signal
@@ -13,15 +11,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from agent.child import Cap, Child, Command, make_cap, spawn
+from agent.child import CapBy, Child, Command, spawn
+from agent.errors import WorkerNotStarted
 from agent.measure.orders import BaseOrder, Result, ResultError
 
 MODULE = "agent.measure.worker"
+ORDER_REFUSED = 3
+"""The worker's exit code where it cannot read its order."""
+
 CANCEL_POLL_S = 0.25
+READ_ON_S = 5.0
+"""What an ended worker has said is read to its end, unless a child of its own holds the pipe open."""
+
 STDERR_TAIL_CHARACTERS = 600
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -31,30 +36,38 @@ class Canceled(Exception):
     """The cancel event was set; the worker has been ended."""
 
 
-def run_worker(order: BaseOrder, timeout_s: float, cancel: threading.Event, progress: Progress | None = None) -> Result:
+class Answer(NamedTuple):
+    """What came of an order, and what held the worker's memory cap; null where it had none."""
+
+    result: Result
+    memory_cap_by: CapBy | None = None
+
+
+def run_worker(order: BaseOrder, timeout_s: float, cancel: threading.Event, progress: Progress | None = None) -> Answer:
     """Carry out `order` in a fresh process and return its result; a crash or hang is a result as well.
 
     Args:
-        order: Its `result_path` lies in a folder of its own. What holds its memory cap is decided here.
+        order: Its `result_path` lies in a folder of its own. Its memory cap is imposed as the process is launched.
         timeout_s: After it the process is killed: outcome `failed`, code `worker_timed_out`.
         cancel: Ends the process.
         progress: Gets each progress line, on a thread of its own.
     Raises:
         Canceled: `cancel` was set.
-        OSError: The process could not be made.
+        WorkerNotStarted: The process ended before its work began: no fault of the bundle, worth another try.
+        OSError: The process could not be made: worth another try as well.
     """
-    cap = make_cap(order.memory_cap_bytes)
-    capped = order.model_copy(update={"memory_cap_by": cap.by or "rlimit"})
+    capped = order.model_copy(update={"memory_cap_by": "parent"})
     order_path = order.result_path.with_name("order.json")
     order_path.write_text(capped.model_dump_json(exclude_none=True))
     order.result_path.unlink(missing_ok=True)
     with tempfile.TemporaryFile() as errors:
-        child = spawn(Command(MODULE, (str(order_path),), order.threads, cap), errors.fileno())
+        child = spawn(Command(MODULE, (str(order_path),), order.threads, order.memory_cap_bytes), errors.fileno())
         reader = threading.Thread(target=_read_progress, args=(child, progress), daemon=True)
         reader.start()
         try:
             ended = _wait(child, timeout_s, cancel)
-            return _result(order, child, cap, errors) if ended else _timed_out(timeout_s)
+            reader.join(READ_ON_S if ended else 0.0)
+            return Answer(_result(order, child, errors) if ended else _timed_out(child, timeout_s), child.cap_by)
         finally:
             _end(child)
             reader.join()
@@ -84,11 +97,14 @@ def _end(child: Child) -> None:
     child.wait()
 
 
-def _result(order: BaseOrder, child: Child, cap: Cap, errors: IO[bytes]) -> Result:
+def _result(order: BaseOrder, child: Child, errors: IO[bytes]) -> Result:
     code = child.wait()
+    is_out_of_memory = child.was_out_of_memory()
+    if code == ORDER_REFUSED or not (child.launched or is_out_of_memory):
+        raise WorkerNotStarted(f"{_ending(code or 0)} before its work began; last output: {_tail(errors)}")
     if code is None or code != 0:
-        reason = "out_of_memory" if child.was_out_of_memory() else "worker_crashed"
-        limit = f" under a cap of {cap.limit_bytes} bytes ({cap.by})" if cap.limit_bytes else ""
+        reason = "out_of_memory" if is_out_of_memory else "worker_crashed"
+        limit = f" under a cap of {order.memory_cap_bytes} bytes ({child.cap_by})" if child.cap_by else ""
         return _failed(reason, f"{_ending(code or 0)}{limit}; last output: {_tail(errors)}")
     try:
         return Result.model_validate_json(order.result_path.read_bytes())
@@ -96,7 +112,9 @@ def _result(order: BaseOrder, child: Child, cap: Cap, errors: IO[bytes]) -> Resu
         return _failed("worker_crashed", f"the worker ended well and left no readable result: {exc}")
 
 
-def _timed_out(timeout_s: float) -> Result:
+def _timed_out(child: Child, timeout_s: float) -> Result:
+    if not child.launched:
+        raise WorkerNotStarted(f"the worker's work had not begun after {timeout_s:.0f} s")
     return _failed("worker_timed_out", f"the worker was killed after {timeout_s:.0f} s")
 
 
@@ -120,8 +138,6 @@ def _tail(stream: IO[bytes]) -> str:
 
 
 def _read_progress(child: Child, progress: Progress | None) -> None:
-    for line in child.process.stdout or ():
-        with contextlib.suppress(ValueError):
-            fields = json.loads(line)
-            if progress is not None:
-                progress(fields)
+    for line in child.lines():
+        if progress is not None:
+            progress(line)

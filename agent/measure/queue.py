@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.child import cap_kind
-from agent.errors import EngineFailed
+from agent.errors import EngineFailed, WorkerNotStarted
 from agent.measure import conditions
 from agent.measure.orders import BaseOrder, MeasureOrder, MemoryOrder
-from agent.measure.process import Canceled, run_worker
+from agent.measure.process import Answer, Canceled, run_worker
 from agent.measure.protocol import abba_order
 from agent.measure.record import Measured, assemble
 from agent.warm import ensure_warm
@@ -28,6 +27,10 @@ from wire.trial import TrialRecord, TrialRequest
 
 IDLE_PRESSURE_PERCENT = 2.0
 POLL_S = 0.2
+STARTS = 3
+"""A worker that could not even be started is no fault of the variant: it is started again."""
+
+START_AGAIN_S = 1.0
 LOOK_POINTS = (7, 10)
 """After the grade's first processes, the interval is looked at here and nowhere else: looking often widens it."""
 
@@ -83,7 +86,7 @@ def measure_group(
         session.speeds(group)
         for one in group:
             session.memory(one)
-            record = assemble(one, _shared(context, started_s), _conditions(context, before, waited_s), busy)
+            record = assemble(one, _shared(context, started_s), _conditions(context, one, before, waited_s), busy)
             context.say("trial", trial=record.trial, variant=record.variant, outcome=record.outcome)
             yield record
 
@@ -144,8 +147,24 @@ class _Session:
 
     def _give(self, one: Measured, order: BaseOrder, timeout_s: float) -> None:
         start = time.monotonic()
-        one.take(run_worker(order, timeout_s, self.cancel))
+        try:
+            answer = self._started(order, timeout_s)
+        except (OSError, WorkerNotStarted) as exc:
+            one.give_up("failed", f"{WorkerNotStarted.reason}: {STARTS} tries; the last: {exc}")
+        else:
+            one.take(answer.result)
+            one.caps |= {answer.memory_cap_by} if answer.memory_cap_by is not None else set()
         one.wall_s += time.monotonic() - start
+
+    def _started(self, order: BaseOrder, timeout_s: float) -> Answer:
+        for _ in range(STARTS - 1):
+            try:
+                return run_worker(order, timeout_s, self.cancel)
+            except (OSError, WorkerNotStarted) as exc:
+                self.context.say("not_started", detail=str(exc)[:1000])
+            if self.cancel.wait(START_AGAIN_S):
+                raise Canceled
+        return run_worker(order, timeout_s, self.cancel)
 
     def _common(self, one: Measured) -> dict[str, Any]:
         context = self.context
@@ -234,13 +253,13 @@ def _shared(context: MeasureContext, started_s: float) -> dict[str, Any]:
     }
 
 
-def _conditions(context: MeasureContext, before: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
+def _conditions(context: MeasureContext, one: Measured, before: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
     return {
         **conditions.fixed_conditions(),
         "before": dict(before),
         "after": conditions.snapshot(),
         "preflight_waited_s": round(waited_s, 3),
         "memory_cap_bytes": context.memory_cap_bytes,
-        "memory_cap_by": cap_kind() if context.memory_cap_bytes else None,
+        "memory_cap_by": "+".join(sorted(one.caps)) or None,
         "worker_affinity": list(context.affinity) if context.affinity else None,
     }

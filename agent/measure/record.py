@@ -33,6 +33,8 @@ class Measured:
     error: str = ""
     wall_s: float = 0.0
     repeated: bool = False
+    caps: set[str] = field(default_factory=set)
+    """What held the memory cap of its workers: one name, or two where a cgroup could not be joined every time."""
 
     @property
     def alive(self) -> bool:

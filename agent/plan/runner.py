@@ -16,13 +16,14 @@ from pydantic import ValidationError
 
 from agent.artifacts.downloads import Downloads
 from agent.config import AgentConfig
-from agent.device.durable import write_durably
+from agent.device.durable import WRITE_FAULTS, fault_reason, write_durably
 from agent.errors import DiskFull
 from agent.loop import Loop, Timer
 from agent.plan.agenda import Agenda, adopt, artifacts_of, refusal, unmeasured
 from agent.plan.outbox import Outbox
 from agent.plan.provision import Provision
 from agent.plan.sender import Sender
+from agent.update.judge import DISK_MARGIN_BYTES
 from agent.update.vocabulary import Facts, Tell
 from agent.update.workload import is_open
 from wire.trial import Plan, TrialPart, TrialRecord, TrialRequest
@@ -55,6 +56,7 @@ class Surroundings:
     resume: Callable[[], None]
     tell: Callable[[Tell], None]
     send: Callable[[TrialPart], bool]
+    collect_garbage: Callable[[bool], None]
 
 
 class PlanRunner:
@@ -72,6 +74,7 @@ class PlanRunner:
         self._pause_timer: Timer | None = None
         self._paused_s: float | None = None
         self._is_pause_spent = False
+        self._stopped = False
         self._unsaved: set[str] = set()
         self._waiting: list[Callable[[], None]] = []
 
@@ -105,7 +108,8 @@ class PlanRunner:
     def when_not_measuring(self, call: Callable[[], None]) -> None:
         """Make `call` now, or when the group that is being measured has ended."""
         if self._measuring is None:
-            self._around.loop.post(call)
+            # Looked at again when its turn comes: what stands before it may begin to measure.
+            self._around.loop.post(lambda: call() if self._measuring is None else self._waiting.append(call))
         else:
             self._waiting.append(call)
 
@@ -114,7 +118,7 @@ class PlanRunner:
         if self._timer is not None:
             self._timer.cancel()
         group = self.agenda.next_group()
-        if self._measuring is not None or self._provision is not None or self._unsaved or not group:
+        if self._stopped or self._measuring is not None or self._provision is not None or self._unsaved or not group:
             return
         left = [request for request in group if not self._give_up(request)]
         if len(left) < len(group):
@@ -127,7 +131,8 @@ class PlanRunner:
         self._provision.start()
 
     def stop(self) -> None:
-        """End what is under way; it is begun again at the next start."""
+        """End what is under way; it is begun again at the next start. Records that are complete are still kept."""
+        self._stopped = True
         if self._provision is not None:
             self._provision.stop()
         if self._measuring is not None:
@@ -138,7 +143,7 @@ class PlanRunner:
     # --- one group ------------------------------------------------------------------------------------------------
 
     def _give_up(self, request: TrialRequest) -> bool:
-        """Return whether `request` was answered without measuring it: no such engine, or it ended the agent twice."""
+        """Return whether `request` was answered unmeasured: no such engine, no room, or it ended the agent twice."""
         engines = self._around.facts().engines
         if request.engine not in engines:
             known = ", ".join(sorted(engines)) or "none"
@@ -147,7 +152,24 @@ class PlanRunner:
         if self.agenda.spent(request.trial):
             self._keep_unmeasured(request, "failed", "measuring_killed: the agent ended twice while this was measured")
             return True
+        short_bytes = self._short_of_bytes(request)
+        if short_bytes > 0:
+            detail = f"{short_bytes} bytes are lacking on the disk: free some space, then ask for the trial again"
+            self._keep_unmeasured(request, "failed", f"{DiskFull.reason}: {detail}")
+            return True
         return False
+
+    def _short_of_bytes(self, request: TrialRequest) -> int:
+        """Return what the disk lacks for what `request` needs; where it lacks any, garbage is collected first."""
+        for collected in (False, True):
+            facts = self._around.facts()
+            missing = [ref for ref in artifacts_of(request) if ref.digest not in facts.complete]
+            needed = sum(ref.size_bytes + ref.wire_bytes for ref in missing)
+            lacking = needed + DISK_MARGIN_BYTES - facts.disk_free_bytes if missing else 0
+            if lacking <= 0 or collected:
+                break
+            self._around.collect_garbage(True)
+        return max(0, lacking)
 
     def _provisioned(
         self, group: list[TrialRequest], folders: dict[str, Path], failed: dict[str, ReportedError]
@@ -187,13 +209,13 @@ class PlanRunner:
             end=lambda fault: loop.post(lambda: self._ended(fault)),
         )
         context = measure_context(self._around.config, self._around.version, plan.plan_gen)
+        self._is_pause_spent = False
         self._measuring = Measuring(group, folders, context, self._around.config.host_lock, heard)
         self._around.tell(Tell("trial", plan.plan_gen, reason="measuring", detail=_names(group)))
         self._measuring.start()
 
     def _turn(self, plan: Plan) -> None:
         """This host's turn has come: pause serving where the plan says so, then let the measuring begin."""
-        self._is_pause_spent = False
         if self._measuring is None:
             return
         if plan.policy.serving == "pause":
@@ -260,7 +282,7 @@ class PlanRunner:
         self._unsaved.add(record.trial)
         try:
             self._outbox.put(record)
-        except DiskFull as exc:
+        except WRITE_FAULTS as exc:
             self._no_room(exc, again)
             return
         if not self._save(self.agenda.with_done([record.trial]), again):
@@ -273,12 +295,15 @@ class PlanRunner:
         self._sender.send(record.trial)
 
     def _drop_what_is_gone(self, plan: Plan) -> None:
-        """A newer plan replaces the older one: end the group whose trials it does not name any more."""
+        """A newer plan replaces the older one: end the group whose trials it does not name any more,
+        and drop what only the older one named."""
         if self._provision is not None:
             self._provision.stop()
             self._provision = None
         if self._measuring is not None and not set(self._measuring.requests) <= set(plan.trials):
             self._measuring.cancel()
+        if plan.trials:  # one without takes back the older one; what that one brought may be deployed next
+            self._around.collect_garbage(False)
 
     def _save(self, agenda: Agenda, again: Callable[[], None]) -> bool:
         """Put `agenda` on the disk; where there is no room, say so, and call `again` a little later."""
@@ -286,15 +311,15 @@ class PlanRunner:
             return True
         try:
             write_durably(self._path, agenda.model_dump_json(exclude_none=True).encode())
-        except DiskFull as exc:
+        except WRITE_FAULTS as exc:
             self._no_room(exc, again)
             return False
         self.agenda = agenda
         return True
 
-    def _no_room(self, exc: DiskFull, again: Callable[[], None]) -> None:
+    def _no_room(self, exc: DiskFull | OSError, again: Callable[[], None]) -> None:
         log.error("%s", exc)
-        self._around.tell(Tell("trial", self.agenda.plan_gen, reason=exc.reason, detail=str(exc)))
+        self._around.tell(Tell("trial", self.agenda.plan_gen, reason=fault_reason(exc), detail=str(exc)))
         self._around.loop.after(WRITE_AGAIN_S, again)
 
 

@@ -23,6 +23,7 @@ class Sender:
     def send(self, trial: str) -> None:
         """Send one record now, and all that wait again later."""
         self._send_parts(trial)
+        self._wait_s = FIRST_WAIT_S
         self._schedule()
 
     def send_all(self) -> None:
@@ -40,6 +41,10 @@ class Sender:
                 break
         self._schedule()
 
+    def _unanswered(self) -> None:
+        self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2)
+        self._again()
+
     def _send_parts(self, trial: str) -> bool:
         return all(self._send(part) for part in self._outbox.parts(trial))
 
@@ -47,5 +52,4 @@ class Sender:
         if self._timer is not None:
             self._timer.cancel()
         if self._outbox.trials():
-            self._timer = self._loop.after(self._wait_s, self._again)
-            self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2)
+            self._timer = self._loop.after(self._wait_s, self._unanswered)

@@ -5,16 +5,17 @@ follows (`serving.py`).
 """
 
 import logging
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.child import Cap, make_cap
 from agent.config import AgentConfig
+from agent.errors import WorkerNotStarted
 from agent.loop import Loop, Timer
 from agent.serve.orders import ServeOrder
-from agent.supervise.worker_process import WorkerProcess
+from agent.supervise.worker_process import Ending, WorkerProcess
 from wire.update import ReportedError
 
 log = logging.getLogger(__name__)
@@ -36,15 +37,15 @@ class RunSetup:
     loop: Loop
     config: AgentConfig
 
-    def order(self, workload: str, bundle_dir: Path, cap: Cap) -> ServeOrder:
+    def order(self, workload: str, bundle_dir: Path) -> ServeOrder:
         """Return what the worker of `bundle_dir` is told."""
         return ServeOrder.model_validate(
             {
                 "workload": workload,
                 "bundle_dir": bundle_dir,
                 "threads": self.config.threads,
-                "memory_cap_bytes": cap.limit_bytes,
-                "memory_cap_by": cap.by or "rlimit",
+                "memory_cap_bytes": self.config.memory_cap_bytes,
+                "memory_cap_by": "parent",
                 "cache_dir": self.config.kernel_cache,
                 "source": self.config.serve.source.model_dump(),
                 "metrics_interval_s": METRICS_EVERY_S,
@@ -82,6 +83,8 @@ class ServingRun:
         self._fault: ReportedError | None = None
         self._last_error = ""
         self._watchdog: Timer | None = None
+        name = f"serve-{workload}-{bundle[:12]}-{uuid.uuid4().hex[:8]}.json"
+        self._order_path = setup.config.state_dir / "run" / name
         self._process = self._start(workload, bundle_dir)
         self._expect_a_word(READY_TIMEOUT_S)
 
@@ -115,13 +118,16 @@ class ServingRun:
         self._expect_a_word(LONGEST_SILENCE_S)
 
     def _start(self, workload: str, bundle_dir: Path) -> WorkerProcess:
-        cap = make_cap(self._setup.config.memory_cap_bytes)
-        order = self._setup.order(workload, bundle_dir, cap)
-        folder = self._setup.config.state_dir / "run"
-        path = folder / f"serve-{workload}-{self.bundle[:12]}.json"
-        path.write_text(order.model_dump_json(exclude_none=True), encoding="utf-8")
+        config = self._setup.config
+        order = self._setup.order(workload, bundle_dir)
+        self._order_path.write_text(order.model_dump_json(exclude_none=True), encoding="utf-8")
         return WorkerProcess(
-            self._setup.loop, path, self._setup.config.threads, cap, on_line=self._heard, on_end=self._ended
+            self._setup.loop,
+            self._order_path,
+            config.threads,
+            config.memory_cap_bytes,
+            on_line=self._heard,
+            on_end=self._ended,
         )
 
     def _heard(self, line: Mapping[str, Any]) -> None:
@@ -150,16 +156,18 @@ class ServingRun:
         self._fault = ReportedError(code=code, error_class="terminal", detail="the worker said nothing and was killed")
         self._process.kill()
 
-    def _ended(self, how: str) -> None:
+    def _ended(self, ending: Ending) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
+        self._order_path.unlink(missing_ok=True)
         self.ready = False
-        error = None if self._stopping else self._fault or self._crash(how)
+        error = None if self._stopping else self._fault or self._crash(ending)
         self._on_end(self, error)
 
-    def _crash(self, how: str) -> ReportedError:
-        code = "out_of_memory" if how.startswith("out of memory") else "worker_crashed"
-        detail = f"the serving worker ended: {how}" + (
-            f"; its last error: {self._last_error}" if self._last_error else ""
-        )
-        return ReportedError(code=code, error_class="terminal", detail=detail)
+    def _crash(self, ending: Ending) -> ReportedError:
+        if not ending.launched and not ending.out_of_memory:
+            detail = f"the serving worker ended before its work began: {ending.how}"
+            return ReportedError(code=WorkerNotStarted.reason, error_class="retryable", detail=detail)
+        code = "out_of_memory" if ending.out_of_memory else "worker_crashed"
+        last = f"; its last error: {self._last_error}" if self._last_error else ""
+        return ReportedError(code=code, error_class="terminal", detail=f"the serving worker ended: {ending.how}{last}")

@@ -1,7 +1,8 @@
 """Serving one workload: which bundle's worker runs, the change from one to the next, restarts after a crash.
 
 Decides: two workers while they change over where memory allows it, else stop-then-start; a crash goes to whoever guards
-(switch, probation), else the worker is started again, ever later. Leaves out: what a crash means (`update/machine.py`).
+(switch, probation), else the worker is started again, ever later. One that could not even be started is started again
+in any case. Leaves out: what a crash means (`update/machine.py`).
 """
 
 import logging
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 FIRST_RESTART_S = 1.0
 LONGEST_RESTART_S = 60.0
+MOST_STARTS = 6
+"""So often a switch or probation starts a worker whose work never began (31 s in all), before it gives up."""
+
 CALM_AFTER_S = 60.0
 """A worker that lived so long may crash again without waiting longer than the first time."""
 
@@ -55,6 +59,7 @@ class Serving:
         self._settled: Settled | None = None
         self._guard: Callable[[ReportedError], None] | None = None
         self._restart: Timer | None = None
+        self._starts = 1
         self._delay_s = FIRST_RESTART_S
         self._started_s = 0.0
         self._paused = False
@@ -86,7 +91,7 @@ class Serving:
             self._begin(bundle, lambda _: None, settled)
             return
         self._tell("overlap", "the old worker serves until the new one is ready")
-        self._wanted, self._settled, self._guard = bundle, settled, lambda _: None
+        self._plan(bundle, lambda _: None, settled)
         self._next = self._started(bundle)
 
     def watch(self, bundle: str, ready: Callable[[], None], failed: Callable[[ReportedError], None]) -> None:
@@ -130,10 +135,7 @@ class Serving:
     def _begin(
         self, bundle: str | None, guard: Callable[[ReportedError], None] | None, settled: Settled | None
     ) -> None:
-        if self._restart is not None:
-            self._restart.cancel()
-        self._wanted, self._guard, self._settled = bundle, guard, settled
-        self._delay_s = FIRST_RESTART_S
+        self._plan(bundle, guard, settled)
         if self._next is not None:
             self._next.stop()
         if self._run is None:
@@ -143,8 +145,17 @@ class Serving:
         elif self._run.ready:
             self._setup.loop.post(lambda: self._settle(None))
 
+    def _plan(self, bundle: str | None, guard: Callable[[ReportedError], None] | None, settled: Settled | None) -> None:
+        """Note what is wanted from now on; what was wanted before is forgotten."""
+        if self._restart is not None:
+            self._restart.cancel()
+        self._wanted, self._guard, self._settled = bundle, guard, settled
+        self._delay_s, self._starts = FIRST_RESTART_S, 1
+
     def _start_wanted(self) -> None:
         if self._run is not None:
+            if self._next is None and self._wanted not in (None, self._run.bundle) and not self._run.stopping:
+                self._next = self._started(self._wanted)
             return
         if self._wanted is None:
             self._setup.loop.post(lambda: self._settle(None))
@@ -170,7 +181,7 @@ class Serving:
             )
         except OSError as exc:
             detail = f"the serving worker could not be started: {exc}"
-            self._failed_later(ReportedError(code="worker_not_started", error_class="terminal", detail=detail))
+            self._failed_later(ReportedError(code="worker_not_started", error_class="retryable", detail=detail))
             return None
         if self._paused:
             run.pause()
@@ -203,7 +214,7 @@ class Serving:
         self._run, self._next = self._next, None
         if self._run is not None:
             self._took_over(self._run)
-        elif error is None:
+        elif error is None or run.bundle != self._wanted:
             self._start_wanted()
         else:
             self._failed(error)
@@ -216,17 +227,26 @@ class Serving:
             self._settle(None)
 
     def _failed(self, error: ReportedError) -> None:
+        if self._guard is not None and self._is_worth_another_start(error):
+            self._start_again(error)
+            return
         settled, guard = self._settled, self._guard
-        self._settled = None
+        self._settled = self._guard = None
         if guard is None:
             self._start_again(error)
         else:
-            self._guard = None
             self._wanted = self._run.bundle if self._run is not None else None
         if settled is not None:
             settled(error)
         if guard is not None:
             guard(error)
+
+    def _is_worth_another_start(self, error: ReportedError) -> bool:
+        """Return whether the fault lies in the start, not in the bundle, and starts are left."""
+        if error.error_class != "retryable" or self._starts >= MOST_STARTS:
+            return False
+        self._starts += 1
+        return True
 
     def _start_again(self, error: ReportedError) -> None:
         if time.monotonic() - self._started_s > CALM_AFTER_S:

@@ -6,21 +6,27 @@ A thread reads its lines and waits for its end; everything is handed to the cons
 
 import contextlib
 import json
-import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.child import GRACE_S, Cap, Child, Command, spawn
+from agent.child import GRACE_S, Child, Command, spawn
 from agent.loop import Loop
 
-log = logging.getLogger(__name__)
-
 MODULE = "agent.serve.worker"
-LONGEST_LINE_BYTES = 1024 * 1024
 
 Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a worker ended. `launched` false: before its own main had begun, so by no fault of its bundle."""
+
+    how: str
+    launched: bool
+    out_of_memory: bool = False
 
 
 class WorkerProcess:
@@ -31,10 +37,10 @@ class WorkerProcess:
         loop: Loop,
         order_path: Path,
         threads: int,
-        cap: Cap,
+        cap_bytes: int | None,
         *,
         on_line: Callable[[Line], None],
-        on_end: Callable[[str], None],
+        on_end: Callable[[Ending], None],
     ) -> None:
         """Start it.
 
@@ -42,17 +48,17 @@ class WorkerProcess:
             loop: The consumer thread's.
             order_path: What to serve.
             threads: Engine threads.
-            cap: Memory cap, made for this worker.
+            cap_bytes: Memory cap; null: none.
             on_line: Gets each JSON line.
-            on_end: Gets how it ended, in words, once.
+            on_end: Gets how it ended, once.
         Raises:
             OSError: The process could not be made.
         """
         self._loop = loop
         self._on_line = on_line
         self._on_end = on_end
-        self._child: Child = spawn(Command(MODULE, (str(order_path),), threads, cap))
-        self._limit_bytes = cap.limit_bytes
+        self._child: Child = spawn(Command(MODULE, (str(order_path),), threads, cap_bytes))
+        self._cap_bytes = cap_bytes
         threading.Thread(target=self._listen, name=f"worker-{self._child.pid}", daemon=True).start()
 
     @property
@@ -83,26 +89,14 @@ class WorkerProcess:
 
     def _listen(self) -> None:
         """Runs on a thread of its own until the worker has ended."""
-        pipe = self._child.process.stdout
-        while pipe is not None and (raw := pipe.readline(LONGEST_LINE_BYTES)):
-            line = _parsed(raw)
-            if line is not None:
-                self._loop.post(lambda line=line: self._on_line(line))  # type: ignore[misc]
-        code = self._child.wait()
-        how = self._ending(code or 0)
+        for line in self._child.lines():
+            self._loop.post(lambda line=line: self._on_line(line))  # type: ignore[misc]
+        ending = self._ending(self._child.wait() or 0)
         self._child.release()
-        self._loop.post(lambda: self._on_end(how))
+        self._loop.post(lambda: self._on_end(ending))
 
-    def _ending(self, code: int) -> str:
+    def _ending(self, code: int) -> Ending:
+        launched = self._child.launched
         if self._child.was_out_of_memory():
-            return f"out of memory under its cap of {self._limit_bytes} bytes"
-        return f"exit code {code}" if code >= 0 else f"signal {-code}"
-
-
-def _parsed(raw: bytes) -> Line | None:
-    try:
-        line = json.loads(raw)
-    except ValueError:
-        log.info("worker says: %s", raw[:300].decode(errors="replace").rstrip())
-        return None
-    return line if isinstance(line, dict) else None
+            return Ending(f"out of memory under its cap of {self._cap_bytes} bytes", launched, out_of_memory=True)
+        return Ending(f"exit code {code}" if code >= 0 else f"signal {-code}", launched)

@@ -10,6 +10,7 @@ what `step` returns, then carries the instructions out, then sends their answers
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from agent.update.judge import ENGINE_MISSING, check_document, is_new_attempt, refusal
@@ -192,15 +193,18 @@ def _released(saved: Saved, desired: Desired) -> dict[str, Any]:
 
 def _work_failed(saved: Saved, event: WorkFailed) -> Step:
     """DOWNLOAD or VERIFY failed: fetch again, or end."""
-    error = event.error
-    if error.error_class == "incompatible":
-        return _end(saved, State.INCOMPATIBLE, error)
-    if error.error_class != "retryable":
-        return _end(saved, State.FAILED, error)
+    if event.error.error_class == "retryable":
+        return _try_again(saved, State.DOWNLOAD, event.error)
+    incompatible = event.error.error_class == "incompatible"
+    return _end(saved, State.INCOMPATIBLE if incompatible else State.FAILED, event.error)
+
+
+def _try_again(saved: Saved, state: State, error: ReportedError) -> Step:
+    """Do the work of `state` again, a little later, for one of the generation's retries."""
     if saved.retries >= MOST_RETRIES:
         detail = f"{MOST_RETRIES} retries are spent; the last: {error.code}: {error.detail}"
         return _end(saved, State.FAILED, ReportedError(code="retries_spent", error_class="terminal", detail=detail))
-    return _move(saved, State.DOWNLOAD, reason=error.code, detail=error.detail, retries=saved.retries + 1)
+    return _move(saved, state, reason=error.code, detail=error.detail, retries=saved.retries + 1)
 
 
 def _verified(saved: Saved, event: Verified) -> Step:
@@ -221,9 +225,16 @@ def _self_tested(saved: Saved, event: SelfTested) -> Step:
         case "incompatible":
             return _end(saved, State.INCOMPATIBLE, event.error)
         case "retryable":
-            return _end(saved, State.FAILED, event.error)
+            return _self_test_again(saved, event.error)
         case _:
             return _end(saved, State.UNFIT, event.error)
+
+
+def _self_test_again(saved: Saved, error: ReportedError) -> Step:
+    """Nothing is known of the bundle yet: its test could not be started."""
+    after, instructions = _try_again(saved, State.SELFTEST, error)
+    wait_s = _delay_s(after)
+    return after, [replace(each, after_s=wait_s) if isinstance(each, SelfTest) else each for each in instructions]
 
 
 def _switch(saved: Saved, _: Event) -> Step:
@@ -240,10 +251,12 @@ def _roll_back(saved: Saved, event: WorkFailed) -> Step:
 
 
 def _went_back(saved: Saved, _: Event) -> Step:
+    """The digest is quarantined, unless its worker could not even be started: that says nothing about the bundle."""
     active = _way_back(saved)
     previous = saved.previous if saved.previous != active else None
     quarantined = saved.quarantined
-    if saved.candidate is not None and saved.candidate not in quarantined:
+    is_at_fault = saved.error is None or saved.error.error_class != "retryable"
+    if is_at_fault and saved.candidate is not None and saved.candidate not in quarantined:
         quarantined = (*quarantined, saved.candidate)[-MOST_QUARANTINED:]
     return _move(saved, State.ROLLED_BACK, active=active, previous=previous, quarantined=quarantined)
 
@@ -297,8 +310,11 @@ def _asked(saved: Saved) -> tuple[Desired, ArtifactRef]:
 
 
 def _fetch(saved: Saved) -> list[Instruction]:
-    delay_s = min(LONGEST_RETRY_DELAY_S, 0.5 * 2.0**saved.retries) if saved.retries else 0.0
-    return [Fetch(saved.ticket, _asked(saved)[1], delay_s)]
+    return [Fetch(saved.ticket, _asked(saved)[1], _delay_s(saved))]
+
+
+def _delay_s(saved: Saved) -> float:
+    return min(LONGEST_RETRY_DELAY_S, 0.5 * 2.0**saved.retries) if saved.retries else 0.0
 
 
 def _test(saved: Saved) -> list[Instruction]:

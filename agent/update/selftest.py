@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.config import AgentConfig
+from agent.errors import WorkerNotStarted
 from agent.measure.orders import Result, SelftestOrder
 from agent.measure.process import Canceled, run_worker
 from wire.update import Limits, ReportedError
@@ -41,11 +42,11 @@ class SelfTestRun:
     def _run(self) -> None:
         folder = self._order.result_path.parent
         try:
-            result = run_worker(self._order, self._limits.selftest_s, self._cancel)
+            result = run_worker(self._order, self._limits.selftest_s, self._cancel).result
         except Canceled:
             return
-        except OSError as exc:
-            detail = f"the self-test's process could not be made: {exc}"
+        except (OSError, WorkerNotStarted) as exc:
+            detail = f"the self-test's process could not be started: {exc}"[:2000]
             self._answer(ReportedError(code="selftest_not_started", error_class="retryable", detail=detail))
             return
         finally:

@@ -48,7 +48,7 @@ class WorkloadFolder:
         """Put `saved` on the disk, then the slots where they changed.
 
         Raises:
-            DiskFull: No room; what was saved before stays.
+            DiskFull, OSError: No room, or a faulty disk; what was saved before stays.
         """
         write_durably(self._folder / STATE_NAME, saved.model_dump_json(exclude_none=True).encode())
         self._set_slot("active", saved.active)

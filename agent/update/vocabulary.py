@@ -220,6 +220,7 @@ class SelfTest:
     ticket: Ticket
     bundle: Digest
     limits: Limits
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from agent.artifacts.assemble import Assembled
 from agent.artifacts.downloads import Downloads
 from agent.artifacts.store import ArtifactStore
 from agent.config import AgentConfig
+from agent.device.durable import WRITE_FAULTS, fault_reason
 from agent.device.reporter import Reporter
-from agent.errors import DiskFull
 from agent.loop import Loop, Timer
 from agent.supervise.serving import Serving
 from agent.update.machine import step
@@ -91,6 +91,7 @@ class Workload:
         self._selftest: SelfTestRun | None = None
         self._probation: Probation | None = None
         self._timer: Timer | None = None
+        self._stopped = False
         self._who = f"workload {self.saved.workload}"
 
     @property
@@ -98,7 +99,9 @@ class Workload:
         return self.saved.workload
 
     def handle(self, event: Event) -> None:
-        """Take one step, and do what it asks for."""
+        """Take one step, and do what it asks for. After `stop` nothing is begun: the disk says where to go on."""
+        if self._stopped:
+            return
         after, instructions = step(self.saved, event)
         if after is not self.saved and not self._save(after, event):
             return
@@ -120,6 +123,8 @@ class Workload:
 
     def stop(self) -> None:
         """End every child process, at once."""
+        self._stopped = True
+        self._end_probation()
         self._abort()
         self.serving.kill()
 
@@ -127,9 +132,10 @@ class Workload:
         """Save, or try the whole event again later: nothing is done that is not on the disk first."""
         try:
             self._folder.save(after)
-        except DiskFull as exc:
+        except WRITE_FAULTS as exc:
             log.error("workload %s: %s", self.name, exc)
-            self._device.reporter.tell(self.name, Tell("agent", self.saved.gen, reason=exc.reason, detail=str(exc)))
+            tell = Tell("agent", self.saved.gen, reason=fault_reason(exc), detail=str(exc))
+            self._device.reporter.tell(self.name, tell)
             self._device.collect_garbage(True)
             self._device.loop.after(SAVE_AGAIN_S, lambda: self.handle(event))
             return False
@@ -159,7 +165,7 @@ class Workload:
             case Verify(ticket, ref):
                 self._device.downloads.assemble(ref, lambda answer: self._assembled(ticket, answer))
             case SelfTest():
-                self._self_test(instruction)
+                self._timer = self._device.loop.after(instruction.after_s, lambda: self._self_test(instruction))
             case _:
                 self._carry_out_serving(instruction)
 

@@ -30,6 +30,12 @@ class Bundles:
         padded = manifest.model_copy(update={"files": file_entries(contents)})
         return store.add(padded, contents).digest
 
+    def slow_to_test(self, store: ArtifactStore, name: str) -> str:
+        """Pack a bundle whose self-test takes seconds: many golden inputs."""
+        inputs, outputs = np.tile(self._inputs, (64, 1, 1)), np.tile(self._outputs, (64, 1))
+        variant = self._variant(name)
+        return pack_bundle(variant, self._model, inputs, outputs, evaluation_digest=None, store=store).digest
+
     def wrong_golden(self, store: ArtifactStore, name: str) -> str:
         """Pack a bundle whose model does not give the golden outputs that it claims."""
         return self._pack(store, self._variant(name), np.roll(self._outputs, 1, axis=1) + 3.0)

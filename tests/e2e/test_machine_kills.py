@@ -65,7 +65,7 @@ def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bu
 def test_a_selftest_that_kills_the_agent_twice_is_unfit_and_does_not_loop(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()
-    bundle = bundles.good(world.artifacts, "browns-out")
+    bundle = bundles.slow_to_test(world.artifacts, "browns-out")
     rollout = world.rollout(service, bundle, ["barn-1"])
     for tries in (1, 2):
         world.watcher.wait(f"self-test {tries}", partial(selftests, world, tries))

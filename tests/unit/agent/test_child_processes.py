@@ -9,14 +9,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.child import NO_CAP, Cap, Command, cap_kind, make_cap, spawn, worker_environment
+from agent.child import Child, Command, cap_kind, spawn, worker_environment
+from agent.device import cgroup
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
+CAP_BYTES = 64 * 1024 * 1024
+needs_cgroups = pytest.mark.skipif(cap_kind() != "cgroup", reason="no cgroup may be made here: an rlimit holds the cap")
+
+
 def module(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
-    """Write a module that a child can run, and return its name."""
-    (folder / "child_under_test.py").write_text(text)
+    """Write a module whose main does what `text` says and a child can run, and return its name."""
+    body = text.replace("; ", "\n    ")
+    (folder / "child_under_test.py").write_text(f"def main(arguments):\n    {body}\n    return 0\n")
     monkeypatch.setenv("PYTHONPATH", str(folder))
     return "child_under_test"
 
@@ -29,10 +35,10 @@ def test_the_environment_is_set_before_anything_is_imported() -> None:
 
 
 def test_a_child_gets_its_arguments_and_a_group_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = module(tmp_path, monkeypatch, "import os, sys; print(sys.argv[1:], os.getpgid(0) == os.getpid(), __name__)")
-    child = spawn(Command(name, ("a b", "c")))
-    assert child.process.stdout is not None
-    assert child.process.stdout.read() == b"['a b', 'c'] True __main__\n"
+    text = "import os, json; print(json.dumps({'given': arguments, 'own': os.getpgid(0) == os.getpid()}))"
+    child = spawn(Command(module(tmp_path, monkeypatch, text), ("a b", "c")))
+    assert list(child.lines()) == [{"given": ["a b", "c"], "own": True}]
+    assert (child.launched, child.cap_by) == (True, None)
     assert child.wait(30) == 0
     child.release()
 
@@ -41,6 +47,7 @@ def test_killing_ends_grandchildren_too(tmp_path: Path, monkeypatch: pytest.Monk
     text = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
     child = spawn(Command(module(tmp_path, monkeypatch, text), ()))
     assert child.process.stdout is not None
+    assert b"launched" in child.process.stdout.readline()
     grandchild = psutil.Process(int(child.process.stdout.readline()))
     assert child.running
     child.kill()
@@ -54,7 +61,8 @@ def test_a_child_dies_with_its_parent(tmp_path: Path, monkeypatch: pytest.Monkey
     parent_text = (
         "import sys, time; from agent.child import Command, spawn\n"
         f"child = spawn(Command('{sleeper}', ()))\n"
-        "child.process.stdout.readline(); print(child.pid, flush=True); time.sleep(600)"
+        "[child.process.stdout.readline() for _ in ('launched', 'up')]\n"
+        "print(child.pid, flush=True); time.sleep(600)"
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     parent = subprocess.Popen([sys.executable, "-c", parent_text], stdout=subprocess.PIPE, env=environment)
@@ -75,21 +83,83 @@ def test_waiting_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     child.kill()  # one that has ended is no fault
 
 
-def test_no_limit_is_no_cap() -> None:
-    assert make_cap(None) == NO_CAP == Cap()
-
-
-@pytest.mark.skipif(cap_kind() != "cgroup", reason="no cgroup may be made here: the worker's own rlimit holds the cap")
+@needs_cgroups
 def test_a_cgroup_holds_the_cap_and_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cap = make_cap(64 * 1024 * 1024)
-    assert cap.folder is not None
-    child = spawn(Command(module(tmp_path, monkeypatch, "b = bytearray(512 * 1024 * 1024)"), (), cap=cap))
+    child = spawn(Command(module(tmp_path, monkeypatch, "b = bytearray(512 * 1024 * 1024)"), (), cap_bytes=CAP_BYTES))
+    assert list(child.lines()) == []
     assert child.wait(60) == -signal.SIGKILL
+    assert (child.launched, child.cap_by) == (True, "cgroup")
     assert child.was_out_of_memory()
+    leaves = own_leaves()
+    assert len(leaves) == 1
     child.release()
-    assert not cap.folder.exists()
+    assert own_leaves() == []
 
 
-def test_without_a_cgroup_the_worker_holds_its_cap_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.child._own_cgroup", lambda: None)
-    assert make_cap(2**26) == Cap(2**26, "rlimit", None)
+def own_leaves() -> list[Path]:
+    """Return the leaves that this process has made."""
+    found = cgroup._own_cgroup()
+    return sorted(found[0].glob(f"{cgroup.PREFIX}{os.getpid()}-*")) if found is not None else []
+
+
+SHOW_LIMIT = "import json, resource; print(json.dumps({'limit': resource.getrlimit(resource.RLIMIT_DATA)[0]}))"
+
+
+def test_without_a_cgroup_an_rlimit_holds_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroup, "_own_cgroup", lambda: None)
+    child = spawn(Command(module(tmp_path, monkeypatch, SHOW_LIMIT), (), cap_bytes=CAP_BYTES))
+    assert_held_by_an_rlimit(child)
+
+
+@needs_cgroups
+def test_an_agent_that_starts_meanwhile_leaves_the_leaf_to_the_child_that_will_join(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raced(limit_bytes: int) -> cgroup.Leaf | None:
+        leaf = cgroup.make_leaf(limit_bytes)
+        subprocess.run([sys.executable, "-c", "from agent.device import cgroup; cgroup.sweep()"], check=True, cwd=ROOT)
+        return leaf
+
+    monkeypatch.setattr("agent.child.make_leaf", raced)
+    child = spawn(Command(module(tmp_path, monkeypatch, "pass"), (), cap_bytes=CAP_BYTES))
+    assert list(child.lines()) == []
+    assert (child.wait(30), child.cap_by) == (0, "cgroup")
+    child.release()
+    assert own_leaves() == []
+
+
+@needs_cgroups
+def test_a_cgroup_that_is_gone_before_the_child_joins_is_replaced_by_an_rlimit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(limit_bytes: int) -> cgroup.Leaf | None:
+        leaf = cgroup.make_leaf(limit_bytes)
+        assert leaf is not None
+        leaf.folder.rmdir()
+        return leaf
+
+    monkeypatch.setattr("agent.child.make_leaf", lost)
+    with (tmp_path / "errors").open("w+b") as errors:
+        child = spawn(Command(module(tmp_path, monkeypatch, SHOW_LIMIT), (), cap_bytes=CAP_BYTES), errors.fileno())
+        assert_held_by_an_rlimit(child)
+    assert "cgroup not joined" in (tmp_path / "errors").read_text()
+
+
+def assert_held_by_an_rlimit(child: Child) -> None:
+    assert list(child.lines()) == [{"limit": CAP_BYTES}]
+    assert (child.launched, child.cap_by) == (True, "rlimit")
+    assert child.wait(30) == 0
+    child.release()
+
+
+@pytest.mark.parametrize("text", ["raise ImportError('damaged')", "import os\nos.kill(os.getpid(), 9)"])
+def test_an_end_before_the_workers_main_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    name = module(tmp_path, monkeypatch, "pass")
+    (tmp_path / f"{name}.py").write_text(text)
+    child = spawn(Command(name, ()), subprocess.DEVNULL)
+    assert list(child.lines()) == []
+    assert child.wait(30) != 0
+    assert not child.launched
+    child.release()

@@ -7,18 +7,20 @@ import sys
 import time
 from pathlib import Path
 
-if __name__ == "__main__":
-    order = json.loads(Path(sys.argv[1]).read_text())
+
+def main(arguments: list[str]) -> int:
+    order = json.loads(Path(arguments[0]).read_text())
     print("about to end", file=sys.stderr, flush=True)
     print(json.dumps({"event": "phase", "phase": "import_ms", "ms": 1.0}), flush=True)
     match Path(order["cache_dir"]).name:
         case "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
         case "exit":
-            sys.exit(7)
+            return 7
         case "hang":
             time.sleep(600)
         case "garbage":
             Path(order["result_path"]).write_text("{")
-        case "nothing":
-            pass
+        case "refuses":
+            return 3
+    return 0

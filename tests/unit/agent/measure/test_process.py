@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.errors import WorkerNotStarted
 from agent.measure import process
 from agent.measure.orders import Result, SelftestOrder
 from agent.measure.process import Canceled, run_worker
@@ -15,7 +16,7 @@ from agent.measure.process import Canceled, run_worker
 
 def give(folder: Path, what: str, timeout_s: float = 60.0, cancel: threading.Event | None = None) -> Result:
     order = SelftestOrder(bundle_dir=folder, result_path=folder / "result.json", cache_dir=Path(what))
-    return run_worker(order, timeout_s, cancel or threading.Event())
+    return run_worker(order, timeout_s, cancel or threading.Event()).result
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,27 @@ def test_cancelling_ends_the_worker(tmp_path: Path) -> None:
     timer.start()
     with pytest.raises(Canceled):
         give(tmp_path, "hang", cancel=cancel)
+
+
+@pytest.mark.parametrize("module", ["tests.unit.agent.measure.fake_worker", "no.such.worker"])
+def test_an_end_before_the_work_began_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """An order that cannot be read, and a module that cannot be loaded: neither says anything about a bundle."""
+    monkeypatch.setattr(process, "MODULE", module)
+    with pytest.raises(WorkerNotStarted, match="before its work began; last output"):
+        give(tmp_path, "refuses")
+
+
+def test_what_holds_the_cap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.child.make_leaf", lambda _: None)
+    order = SelftestOrder(
+        bundle_dir=tmp_path, result_path=tmp_path / "result.json", cache_dir=Path("exit"), memory_cap_bytes=2**28
+    )
+    answer = run_worker(order, 60.0, threading.Event())
+    assert answer.memory_cap_by == "rlimit"
+    assert answer.result.error is not None
+    assert "bytes (rlimit)" in answer.result.error.detail
 
 
 def test_progress_is_passed_on(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from agent.measure.process import Canceled
+from agent.errors import WorkerNotStarted
+from agent.measure import queue
+from agent.measure.process import Answer, Canceled, run_worker
 from agent.measure.protocol import REMEDIES
-from agent.measure.queue import MeasureContext, host_lock, measure_group
+from agent.measure.queue import STARTS, MeasureContext, host_lock, measure_group
 from agent.measure.record import Measured, flags_of, process_medians
 from agent.warm import ensure_warm
 from tests.unit.agent.inference import bundle_kit as kit
@@ -83,6 +85,28 @@ def test_a_group_is_measured_interleaved_and_failures_are_dropped(tmp_path: Path
     assert records["wrong"].golden is not None
     assert "golden_mismatch" in records["wrong"].error
     assert "engine_missing" in records["lite"].error
+
+
+@pytest.mark.parametrize(("failures", "outcome"), [(STARTS - 1, "measured"), (1000, "failed")])
+def test_a_worker_that_could_not_be_started_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, outcome: str
+) -> None:
+    digest = kit.write_bundle(tmp_path / "b")
+    left = [WorkerNotStarted("no room for a process")] * failures
+
+    def unlucky(*arguments: Any) -> Answer:
+        if left:
+            raise left.pop()
+        return run_worker(*arguments)
+
+    monkeypatch.setattr(queue, "run_worker", unlucky)
+    monkeypatch.setattr(queue, "START_AGAIN_S", 0.0)
+    record = measured([request("a", digest)], {digest: tmp_path / "b"}, {}, memory_cap_bytes=2**30)["a"]
+    assert record.outcome == outcome
+    if outcome == "measured":
+        assert record.conditions["memory_cap_by"] in ("cgroup", "rlimit")
+    else:
+        assert record.error == f"worker_not_started: {STARTS} tries; the last: no room for a process"
 
 
 def test_cancelling_yields_nothing_more(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def _warm() -> None:
 
 
 def carry_out(order: BaseOrder) -> Result:
-    return run_worker(order, 120.0, threading.Event())
+    return run_worker(order, 120.0, threading.Event()).result
 
 
 def run_order(folder: Path, inputs: Any, **fields: Any) -> RunOrder:

@@ -100,6 +100,17 @@ def test_what_is_not_acknowledged_is_sent_again_ever_rarer(outbox: Outbox) -> No
     assert len(hands.sent) == 22
 
 
+def test_a_burst_of_records_does_not_make_the_next_try_rarer(outbox: Outbox) -> None:
+    """A part that the broker dropped comes again after the first wait, however many records were sent meanwhile."""
+    hands = Hands()
+    sender = Sender(outbox, hands.loop, hands.send)
+    for number in range(9):
+        outbox.put(SMALL.model_copy(update={"trial": f"t{number}"}))
+        sender.send(f"t{number}")
+    hands.pass_time(FIRST_WAIT_S)
+    assert len(hands.sent) == 2 * 9
+
+
 def test_without_a_broker_nothing_is_lost_and_a_new_connection_sends_all(outbox: Outbox) -> None:
     hands = Hands()
     hands.online = False

@@ -1,142 +1,22 @@
 """The measuring plan's shell: what is fetched, paused, measured, recorded. Measuring itself is a stand-in."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agent.artifacts.assemble import Assembled
-from agent.config import AgentConfig
 from agent.device.durable import write_durably
 from agent.errors import DiskFull
-from agent.loop import Loop
 from agent.plan import measuring as measuring_module
 from agent.plan import outbox as outbox_module
 from agent.plan import runner as runner_module
 from agent.plan.agenda import unmeasured
-from agent.plan.measuring import Heard
 from agent.plan.provision import MOST_TRIES
-from agent.plan.runner import PlanRunner, Surroundings
-from agent.update.vocabulary import Tell
+from agent.update.judge import DISK_MARGIN_BYTES
+from tests.unit.agent.plan.plan_stage import Stage, StandInMeasuring
 from tests.unit.agent.plan.test_agenda import FACTS, T1, T2, T3, plan, request
-from tests.unit.agent.plan.test_outbox import put_together
-from wire.artifact import ArtifactRef
-from wire.trial import Plan, PlanPolicy, TrialPart, TrialRecord, TrialRequest
-from wire.update import Have, ReportedError
-
-
-class StandInDownloads:
-    """Has everything at once, but for what the test says fails."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        self.faults: dict[str, list[ReportedError]] = {}
-        self.fetched: list[str] = []
-
-    def fetch(
-        self, _who: str, ref: ArtifactRef, done: Callable[[ReportedError | None], None], _: Callable[[Have], None]
-    ) -> None:
-        self.fetched.append(ref.digest[0])
-        faults = self.faults.get(ref.digest[0], [])
-        fault = faults.pop(0) if faults else None
-        self.loop.post(lambda: done(fault))
-
-    def assemble(self, ref: ArtifactRef, done: Callable[[Any], None]) -> None:
-        self.loop.post(lambda: done(Assembled(Path("/artifacts") / ref.digest[0], None)))  # type: ignore[arg-type]
-
-    def leave(self, _who: str) -> None:
-        pass
-
-
-class StandInMeasuring:
-    """Looks like a `Measuring`; the test decides when its turn comes and what it finds."""
-
-    started: "list[StandInMeasuring]" = []  # noqa: RUF012 - emptied by the fixture
-
-    def __init__(self, requests: Any, folders: Any, _context: Any, _lock: Any, heard: Heard) -> None:
-        self.requests: tuple[TrialRequest, ...] = tuple(requests)
-        self.folders = folders
-        self.heard = heard
-        self.running = False
-        self.canceled = False
-
-    def start(self) -> None:
-        self.started.append(self)
-
-    def go(self) -> None:
-        self.running = True
-
-    def cancel(self) -> None:
-        self.canceled = True
-
-    def join(self, _timeout_s: float) -> None:
-        pass
-
-    def finish(self, *trials: str, fault: str = "") -> None:
-        for each in self.requests:
-            if each.trial in trials:
-                self.heard.record(unmeasured(each, plan(3, each), "measured", ""))
-        self.heard.end(fault)
-
-
-class Stage:
-    def __init__(self, folder: Path) -> None:
-        self.now_s = 0.0
-        self.folder = folder
-        self.loop = Loop(lambda: self.now_s)
-        self.downloads = StandInDownloads(self.loop)
-        self.changing = False
-        self.told: list[Tell] = []
-        self.parts: dict[str, list[TrialPart]] = {}
-        self.pauses: list[str] = []
-        self.begin()
-
-    def begin(self) -> None:
-        """Start, as after a restart."""
-        config = AgentConfig.model_validate({"fleet": "farm", "device": "barn-1", "state_dir": self.folder})
-        around = Surroundings(
-            config=config,
-            version="1",
-            loop=self.loop,
-            downloads=self.downloads,  # type: ignore[arg-type]
-            facts=lambda: FACTS,
-            changing=lambda: self.changing,
-            pause=self._pause,
-            resume=lambda: self.pauses.append("resume"),
-            tell=self.told.append,
-            send=self._send,
-        )
-        self.runner = PlanRunner(around)
-
-    def arrive(self, document: Plan) -> None:
-        self.runner.arrived(document)
-        self.turn()
-
-    def turn(self, seconds: float = 0.0) -> None:
-        """Let time pass and everything that was posted happen."""
-        self.now_s += seconds
-        for _ in range(20):
-            self.loop.post(self.loop.stop)
-            self.loop.run()
-
-    @property
-    def measuring(self) -> StandInMeasuring:
-        return StandInMeasuring.started[-1]
-
-    def records(self) -> dict[str, TrialRecord]:
-        return {trial: put_together(parts) for trial, parts in self.parts.items()}
-
-    def outcomes(self) -> dict[str, str]:
-        return {trial: record.outcome for trial, record in self.records().items()}
-
-    def _pause(self) -> bool:
-        self.pauses.append("pause")
-        return True
-
-    def _send(self, part: TrialPart) -> bool:
-        self.parts[part.trial] = [*(self.parts.get(part.trial, []) if part.part else []), part]
-        return True
+from wire.trial import PlanPolicy
+from wire.update import ReportedError
 
 
 @pytest.fixture
@@ -210,6 +90,51 @@ def test_a_missing_engine_is_incompatible_and_the_rest_is_measured(stage: Stage)
     assert stage.measuring.requests == (T1,)
 
 
+def test_a_workload_that_waited_does_not_begin_where_measuring_just_began(stage: Stage) -> None:
+    """What stands before a posted call may begin to measure: the call is looked at again when its turn comes."""
+    calls: list[str] = []
+    stage.arrive(plan(3, T1, T3))
+    stage.runner.when_not_measuring(lambda: calls.append("first"))
+    stage.measuring.finish("t1")
+    stage.turn()
+    assert stage.measuring.requests == (T3,)
+    stage.runner._measuring = None
+    stage.runner.when_not_measuring(lambda: calls.append("second"))
+    stage.runner._measuring = stage.measuring  # type: ignore[assignment]
+    stage.turn()
+    assert calls == ["first"]
+    stage.measuring.finish("t3")
+    stage.turn()
+    assert calls == ["first", "second"]
+
+
+def test_a_newer_plan_collects_what_only_the_older_one_named(stage: Stage) -> None:
+    stage.arrive(plan(3, T1))
+    stage.arrive(plan(4, T3))
+    assert stage.collected == [False, False]
+    stage.arrive(plan(5))
+    assert stage.collected == [False, False]
+
+
+@pytest.mark.parametrize(("room", "outcomes"), [(0, {"t1": "failed"}), (10**9, {})])
+def test_trials_do_not_fill_the_disk(stage: Stage, room: int, outcomes: dict[str, str]) -> None:
+    stage.facts = replace(FACTS, disk_free_bytes=DISK_MARGIN_BYTES)
+    stage.room_by_collecting = room
+    stage.arrive(plan(3, T1))
+    assert True in stage.collected
+    assert stage.outcomes() == outcomes
+    assert bool(stage.downloads.fetched) is bool(room)
+    if outcomes:
+        assert stage.records()["t1"].error.startswith("disk_full: ")
+
+
+def test_what_is_here_already_needs_no_room(stage: Stage) -> None:
+    complete = frozenset({"a" * 64, "e" * 64})
+    stage.facts = replace(FACTS, disk_free_bytes=0, complete=complete)
+    stage.arrive(plan(3, T1))
+    assert stage.measuring.requests == (T1,)
+
+
 def test_an_artifact_that_cannot_be_had_is_a_failed_trial(stage: Stage) -> None:
     full = ReportedError(code="disk_full", error_class="incompatible", detail="no room")
     stage.downloads.faults["b"] = [full]
@@ -263,6 +188,24 @@ def test_the_longest_pause_ends_the_measuring_and_says_so(stage: Stage) -> None:
     assert stage.outcomes() == {"t1": "measured", "t2": "failed"}
     assert stage.records()["t2"].error.startswith("pause_spent")
     assert stage.pauses == ["pause", "resume"]
+
+
+def test_a_pause_that_was_spent_once_is_no_verdict_on_the_next_group(stage: Stage) -> None:
+    stage.arrive(plan(3, T1, T2, T3, policy=PlanPolicy(longest_pause_s=60.0)))
+    stage.measuring.heard.turn()
+    stage.turn()
+    stage.turn(61.0)
+    stage.measuring.finish("t1", "t2")
+    stage.turn()
+    assert stage.measuring.requests == (T3,)
+    other = request("t9", group="h", bundle="c")
+    stage.arrive(plan(4, T3, other).model_copy(update={"trials": (other,)}))
+    assert stage.measuring.canceled
+    stage.arrive(plan(5, T3))
+    stage.measuring.finish()
+    stage.turn()
+    assert "t3" not in stage.outcomes()
+    assert stage.measuring.requests == (T3,)
 
 
 def test_a_fault_in_the_measuring_is_a_failed_record(stage: Stage) -> None:
@@ -334,6 +277,29 @@ def test_a_full_disk_loses_no_plan_and_no_record(
         stage.turn(60.0)
     assert stage.outcomes() == {"t1": "measured"}
     assert stage.runner.agenda.open_requests() == ()
+
+
+def test_a_faulty_disk_is_met_as_a_full_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, _: bytes) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runner_module, "write_durably", broken)
+        stage.arrive(plan(3, T1))
+    assert [tell.reason for tell in stage.told] == ["disk_error"]
+    stage.turn(11.0)
+    assert stage.measuring.requests == (T1,)
+
+
+def test_records_that_are_complete_are_kept_while_the_agent_stops_and_nothing_is_begun(stage: Stage) -> None:
+    stage.arrive(plan(3, T1, T3))
+    measuring = stage.measuring
+    measuring.heard.record(unmeasured(T1, plan(3, T1), "measured", ""))
+    stage.runner.stop()
+    measuring.heard.end("")
+    stage.turn()
+    assert stage.outcomes() == {"t1": "measured"}
+    assert StandInMeasuring.started == [measuring]
 
 
 def test_a_refused_plan_is_told(stage: Stage) -> None:

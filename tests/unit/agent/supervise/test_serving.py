@@ -10,12 +10,13 @@ from agent.config import AgentConfig
 from agent.loop import Loop
 from agent.supervise import serving as serving_module
 from agent.supervise.run import RunSetup
-from agent.supervise.serving import LONGEST_RESTART_S, Serving
+from agent.supervise.serving import LONGEST_RESTART_S, MOST_STARTS, Serving
 from agent.update.probation import GRACE_S, Probation
 from wire.update import Limits, ReportedError
 
 A, B = "a" * 64, "b" * 64
 CRASH = ReportedError(code="worker_crashed", error_class="terminal")
+NOT_STARTED = ReportedError(code="worker_not_started", error_class="retryable")
 
 
 class StandIn:
@@ -171,6 +172,48 @@ def test_a_new_worker_that_fails_is_told_and_not_started_again(stage: Stage, roo
     assert stage.serving.bundle == A if room else stage.runs[2].bundle == A
 
 
+@pytest.mark.parametrize("room", [True, False])
+def test_a_new_worker_that_could_not_be_started_is_started_again(stage: Stage, room: bool) -> None:
+    stage.room = room
+    old = stage.serving_a()
+    stage.serving.switch(B, stage.settled.append)
+    if not room:
+        old.end()
+    for _ in range(MOST_STARTS - 1):
+        stage.runs[-1].end(NOT_STARTED)
+        stage.turn(LONGEST_RESTART_S)
+    assert [run.bundle for run in stage.runs] == [A, *[B] * MOST_STARTS]
+    assert stage.settled == []
+    stage.runs[-1].become_ready()
+    if room:
+        old.end()
+    assert (stage.settled, stage.serving.bundle) == ([None], B)
+    assert set(stage.told) == {"overlap" if room else "stop_then_start", "worker_not_started"}
+
+
+def test_starts_that_go_on_failing_are_told_in_the_end(stage: Stage) -> None:
+    stage.serving_a()
+    stage.serving.switch(B, stage.settled.append)
+    for _ in range(MOST_STARTS):
+        stage.runs[-1].end(NOT_STARTED)
+        stage.turn(LONGEST_RESTART_S)
+    assert stage.settled == [NOT_STARTED]
+    assert len(stage.runs) == 1 + MOST_STARTS
+    assert stage.serving.bundle == A
+
+
+def test_an_old_worker_that_crashes_between_two_starts_of_the_new_one_does_no_harm(stage: Stage) -> None:
+    old = stage.serving_a()
+    stage.serving.switch(B, stage.settled.append)
+    stage.runs[1].end(NOT_STARTED)
+    old.end(CRASH)
+    assert stage.runs[2].bundle == B
+    stage.turn(LONGEST_RESTART_S)
+    assert len(stage.runs) == 3
+    stage.runs[2].become_ready()
+    assert (stage.settled, stage.serving.bundle) == ([None], B)
+
+
 def test_an_old_worker_that_dies_while_the_new_one_starts_does_no_harm(stage: Stage) -> None:
     old = stage.serving_a()
     stage.serving.switch(B, stage.settled.append)
@@ -238,6 +281,16 @@ def test_a_crash_fails_it(stage: Stage) -> None:
     stage.turn(100.0)
     assert stage.settled == [CRASH]
     assert len(stage.runs) == 1
+
+
+def test_a_worker_that_could_not_be_started_does_not_fail_it(stage: Stage) -> None:
+    probation(stage)
+    stage.runs[0].end(NOT_STARTED)
+    stage.turn(1.1)
+    stage.runs[1].become_ready()
+    stage.runs[1].say({"workload": "main", "queries": 1})
+    stage.turn(3.1)
+    assert stage.settled == [None]
 
 
 def test_no_answer_fails_it_after_some_grace(stage: Stage) -> None:

@@ -1,11 +1,16 @@
 """Whose documents are believed."""
 
 import base64
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.device import signature
 from agent.errors import TrustError
+from agent.update import trust
 from agent.update.trust import Trust
 from tests.unit.agent.update.samples import desired
 from wire.base import encode
@@ -78,3 +83,57 @@ def test_a_key_that_is_none_is_named(text: str) -> None:
 def test_no_key_believes_nothing() -> None:
     assert not Trust({}).verify("k1", KEY.sign(b"x"), b"x")
     assert TRUST.key_ids == ("k1",)
+
+
+def test_what_held_costs_one_process_and_what_did_not_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[bytes] = []
+    check = trust._check
+
+    def counted(content: bytes) -> bool:
+        checks.append(content)
+        return check(content)
+
+    monkeypatch.setattr(trust, "_check", counted)
+    fresh = Trust({"k1": public(KEY)})
+    for _ in range(3):
+        assert fresh.desired(GOOD) == DOCUMENT
+    assert len(checks) == 1
+    for _ in range(2):
+        with pytest.raises(BadSignature):
+            fresh.desired(FORGED["a changed payload"])
+    assert len(checks) == 3
+    with pytest.raises(BadSignature):
+        fresh.desired(FORGED["an unknown key id"])
+    assert len(checks) == 3
+
+
+@pytest.mark.parametrize("ends", [1, -9, 2])
+def test_a_check_that_could_not_be_made_is_no_forgery(monkeypatch: pytest.MonkeyPatch, ends: int) -> None:
+    def fails(*_: Any, **__: Any) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.CompletedProcess([], ends, b"", b"MemoryError")
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    with pytest.raises(OSError, match="MemoryError"):
+        Trust({"k1": public(KEY)}).desired(GOOD)
+
+
+def test_a_check_that_hangs_is_no_forgery(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(*_: Any, **__: Any) -> "subprocess.CompletedProcess[bytes]":
+        raise subprocess.TimeoutExpired("python", 60)
+
+    monkeypatch.setattr(subprocess, "run", hangs)
+    with pytest.raises(OSError, match="more than"):
+        Trust({"k1": public(KEY)}).desired(GOOD)
+
+
+def test_the_process_says_what_the_library_says() -> None:
+    raw = KEY.public_key().public_bytes_raw()
+    assert signature.main(raw + KEY.sign(b"x") + b"x") == signature.HOLDS
+    assert signature.main(raw + KEY.sign(b"x") + b"y") == signature.FORGED
+    assert signature.main(raw + OTHER.sign(b"x") + b"x") == signature.FORGED
+
+
+def test_the_control_process_does_not_load_the_library() -> None:
+    code = "import sys, agent.daemon; print('cryptography' in sys.modules, 'ctypes' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False False"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent.update import machine
-from agent.update.machine import MOST_RETRIES, SELFTEST_TRIES, SWITCH_TRIES, step
+from agent.update.machine import SELFTEST_TRIES, SWITCH_TRIES, step
 from agent.update.vocabulary import (
     Abort,
     AwaitWindow,
@@ -64,7 +64,7 @@ STEPS: list[tuple[State, Event, State]] = [
     (State.SELFTEST, SelfTested(T), State.SWITCH),
     (State.SELFTEST, SelfTested(T, error("golden_mismatch")), State.UNFIT),
     (State.SELFTEST, SelfTested(T, error("engine_missing", "incompatible")), State.INCOMPATIBLE),
-    (State.SELFTEST, SelfTested(T, error("selftest_not_started", "retryable")), State.FAILED),
+    (State.SELFTEST, SelfTested(T, error("selftest_not_started", "retryable")), State.SELFTEST),
     (State.SHADOW, Proceed(), State.SWITCH),
     (State.SWITCH, Switched(T), State.PROBATION),
     (State.SWITCH, WorkFailed(T, error("worker_crashed")), State.ROLLBACK),
@@ -167,22 +167,6 @@ def test_the_tries_of_switch_and_probation_are_the_same_ones() -> None:
     here, _ = run(saved(State.SWITCH, switch_tries=1), Restarted(), Switched(T), Restarted())
     assert (here.state, here.switch_tries) == (State.PROBATION, 3)
     assert step(here, Restarted())[0].state is State.ROLLBACK
-
-
-def test_retries_are_counted_wait_longer_and_end() -> None:
-    here = saved(State.DOWNLOAD)
-    delays: list[float] = []
-    for _ in range(MOST_RETRIES):
-        here, instructions = step(here, WorkFailed(T, error("slow", "retryable")))
-        delays += [each.after_s for each in instructions if isinstance(each, Fetch)]
-    assert here.state is State.DOWNLOAD
-    assert delays == sorted(delays)
-    assert delays[0] > 0
-    assert max(delays) <= machine.LONGEST_RETRY_DELAY_S
-    here, _ = step(here, WorkFailed(T, error("slow", "retryable")))
-    assert here.state is State.FAILED
-    assert here.error is not None
-    assert here.error.code == "retries_spent"
 
 
 # --- documents ---------------------------------------------------------------------------------------------------
