@@ -17,7 +17,7 @@ from agent.errors import BadBundle
 from agent.inference.bundle import Bundle
 from agent.measure import protocol
 from agent.measure.queue import MeasureContext, measure_group
-from agent.measure.record import process_medians
+from agent.measure.record import counted, process_medians
 from wire.artifact import ArtifactRef
 from wire.manifest import manifest_digest
 from wire.trial import Grade, Phases, TrialRecord, TrialRequest
@@ -104,10 +104,11 @@ def table(record: TrialRecord) -> str:
 def _latency_rows(record: TrialRecord) -> list[tuple[str, str]]:
     if not record.replicates:
         return []
-    samples = [value for replicate in record.replicates for value in replicate.total_ns.unpack()]
+    processes = counted(record.replicates)
+    samples = [value for replicate in processes for value in replicate.total_ns.unpack()]
     medians = process_medians(record.replicates)
     rows = [("grade", f"{record.grade}: {len(medians)} processes, {len(samples)} samples")]
-    single_calls = all(replicate.conditions["calls_per_sample"] == 1 for replicate in record.replicates)
+    single_calls = all(replicate.conditions["calls_per_sample"] == 1 for replicate in processes)
     for fraction in PERCENTILES if single_calls else PERCENTILES[:1]:
         rows.append((f"p{fraction * 100:g}", _percentile_text(samples, fraction)))
     if len(medians) > 1:

@@ -103,7 +103,10 @@ class Phases(Message):
 
 
 class Replicate(Message):
-    """One fresh process: its phases, conditions and samples, warm-up removed. Times per query [ns]."""
+    """One fresh process: its phases, conditions and samples, warm-up removed. Times per query [ns].
+
+    One flagged `replaced` was doubtful and measured again: it is kept to be looked at, and counts in no number.
+    """
 
     order: int = Field(ge=0)
     total_ns: Samples

@@ -77,7 +77,10 @@ class ReportedError(Message):
 
 
 class Reported(Message):
-    """What a workload is; retained. `active` is what runs, whatever `state` claims.
+    """What a workload is; retained. `active` is what lies on the disk to be run, whatever `state` claims.
+
+    `serving` is the bundle whose worker is ready at `at_s`: null while none is (it starts, crashed, or nothing is to
+    serve), and in reports of agents that do not know the field.
 
     Reports are deduplicated by (boot_id, seq). A workload that never had a desired document reports gen 0.
     """
@@ -91,6 +94,7 @@ class Reported(Message):
     attempt: int = Field(default=1, ge=1)
     desired: Digest | None = None
     active: Digest | None = None
+    serving: Digest | None = None
     previous: Digest | None = None
     quarantined: tuple[Digest, ...] = Field(default=(), max_length=64)
     boot_id: str = Field(max_length=64)

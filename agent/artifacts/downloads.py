@@ -4,6 +4,7 @@ Decides: that two who want the same artifact share one download, and that assemb
 Leaves out: how a fetch goes (`agent/update/fetch.py`).
 """
 
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from agent.loop import Loop
 from agent.update.fetch import Channel, Fetch
 from wire.artifact import ArtifactRef
 from wire.update import Have, ReportedError
+
+log = logging.getLogger(__name__)
 
 FetchDone = Callable[[ReportedError | None], None]
 AssembleDone = Callable[["Assembled | ReportedError"], None]
@@ -141,6 +144,10 @@ class Downloads:
             except (AgentError, OSError) as exc:
                 answer = as_reported(exc)
                 damaged = exc.chunks if isinstance(exc, DamagedChunks) else []
+            except Exception as exc:
+                # The outermost frame of this thread: what is lost here leaves whoever waits for the answer waiting.
+                log.exception("assembling %s failed unexpectedly", incoming.ref.digest[:12])
+                answer = as_reported(AgentError(f"unexpected while assembling: {exc!r}"))
         self._loop.post(lambda: self._assembled(incoming, damaged, answer, done))
 
     def _assembled(

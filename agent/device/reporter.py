@@ -64,8 +64,15 @@ class Reporter:
         self._publisher.publish(self._topics.sync(device), sync)
         self._tell_untold()
 
-    def report(self, saved: Saved, active: str | None, have: Have | None = None) -> None:
-        """Publish what a workload is, retained; `active` is what the device attests, whatever the state claims."""
+    def report(self, saved: Saved, active: str | None, serving: str | None, have: Have | None = None) -> None:
+        """Publish what a workload is, retained.
+
+        Args:
+            saved: What the machine knows.
+            active: Digest of the bundle that lies on the disk, whatever the state claims.
+            serving: Digest of the bundle whose worker is ready.
+            have: Progress of a download.
+        """
         reported = Reported(
             fleet=self._config.fleet,
             device=self._config.device,
@@ -76,6 +83,7 @@ class Reporter:
             attempt=saved.attempt,
             desired=saved.candidate,
             active=active,
+            serving=serving,
             previous=saved.previous,
             quarantined=saved.quarantined,
             boot_id=self._identity.boot_id,

@@ -31,8 +31,6 @@ STARTS = 3
 """A worker that could not even be started is no fault of the variant: it is started again."""
 
 START_AGAIN_S = 1.0
-LOOK_POINTS = (7, 10)
-"""After the grade's first processes, the interval is looked at here and nowhere else: looking often widens it."""
 
 
 @dataclass(frozen=True)
@@ -105,23 +103,25 @@ class _Session:
         by_trial = {one.request.trial: one for one in group}
         rounds = max((one.rule.replicates for one in group), default=0)
         self._rounds(by_trial, 0, rounds)
-        for look in LOOK_POINTS:
-            # The control goes on with those that are not settled: they are compared with it.
-            if all(one.settled() or not one.alive or look > one.rule.most_replicates for one in group):
-                return
-            open_ones = {name: one for name, one in by_trial.items() if one.request.control or not one.settled()}
+        for look in sorted({look for one in group for look in one.rule.looks}):
+            open_ones = {name: one for name, one in by_trial.items() if one.wants_more() and look in one.rule.looks}
+            if not open_ones:
+                continue
+            # The control goes on with those that want more: they are compared with it.
+            open_ones = {name: one for name, one in by_trial.items() if one.request.control or name in open_ones}
             self._rounds(open_ones, rounds, look)
-            rounds = look
+            rounds = max(rounds, look)
 
     def _rounds(self, by_trial: Mapping[str, Measured], first: int, stop: int) -> None:
         for trial, number in abba_order(list(by_trial), stop):
             one = by_trial[trial]
             most = one.rule.replicates if first == 0 else one.rule.most_replicates
-            if not one.alive or not first <= number < most:
+            if not one.alive or not first <= number < most or (first > 0 and not one.has_time()):
                 continue
             self._replicate(one)
-            if one.alive and not one.repeated and one.doubtful():
+            if one.alive and not one.repeated and one.doubtful() and one.has_time():
                 one.repeated = True
+                one.replace_last()
                 self._replicate(one)
 
     def _replicate(self, one: Measured) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.measure.orders import Result
-from agent.measure.protocol import GRADES, REMEDIES, GradeRule, interval_reached
+from agent.measure.protocol import GRADES, REMEDIES, UNQUIET, GradeRule, interval_reached
 from wire.trial import Flag, Golden, MemoryUse, Predictions, Replicate, TrialRecord, TrialRequest
 
+REPLACED = "replaced"
 OUTCOMES = {"unfit": "unfit", "incompatible": "incompatible", "failed": "failed"}
 
 
@@ -62,31 +63,60 @@ class Measured:
         self.outcome, self.error = outcome, error[:2000]
 
     def doubtful(self) -> bool:
-        """Return whether the last process should be repeated: once, and the doubtful one stays in the record."""
+        """Return whether the last process should be repeated, which is done once a variant."""
         flags = self.replicates[-1].flags if self.replicates else ()
         disturbed = "disturbed" in flags and self.rule.repeats_disturbed
         return disturbed or any(REMEDIES[reason][1] for reason in flags)
+
+    def replace_last(self) -> None:
+        """Note that the last process is measured once more: it stays in the record and counts in no number."""
+        last = self.replicates[-1]
+        self.replicates[-1] = last.model_copy(update={"flags": tuple(sorted({*last.flags, REPLACED}))})
 
     def settled(self) -> bool:
         """Return whether its interval is as narrow as the grade asks for."""
         medians = process_medians(self.replicates)
         return len(medians) >= 2 and interval_reached(medians, self.rule)
 
+    def wants_more(self) -> bool:
+        """Return whether more processes are worth it: the interval is wide, or too few were undisturbed."""
+        quiet = sum(UNQUIET.isdisjoint(replicate.flags) for replicate in counted(self.replicates))
+        return self.alive and (quiet < self.rule.fewest_quiet or not self.settled())
+
+    def has_time(self) -> bool:
+        """Return whether another process fits into the grade's time, however long it takes."""
+        spent_s = sum(map(running_s, self.replicates))
+        return spent_s + self.rule.longest_process_s <= self.rule.budget_s
+
+
+def running_s(replicate: Replicate) -> float:
+    """Return how long a process warmed up and was timed [s]."""
+    calls = replicate.conditions.get("calls_per_sample", 1)
+    return float(sum(replicate.warm_up_ns.unpack()) + calls * sum(replicate.total_ns.unpack())) / 1e9
+
+
+def counted(replicates: Sequence[Replicate]) -> list[Replicate]:
+    """Return the processes whose samples count: all but those that were replaced."""
+    return [replicate for replicate in replicates if REPLACED not in replicate.flags]
+
 
 def process_medians(replicates: Sequence[Replicate]) -> list[float]:
-    """Return the median latency of each process [ns]."""
-    return [float(statistics.median(replicate.total_ns.unpack())) for replicate in replicates]
+    """Return the median latency of each process that counts [ns]."""
+    return [float(statistics.median(replicate.total_ns.unpack())) for replicate in counted(replicates)]
 
 
 def flags_of(measured: Measured, busy: bool) -> tuple[Flag, ...]:
-    """Return all reasons to doubt this variant's numbers, each once."""
-    seen = Counter(reason for replicate in measured.replicates for reason in replicate.flags)
+    """Return all reasons to doubt this variant's numbers, each once; a replaced process only leaves that it was."""
+    processes = counted(measured.replicates)
+    seen = Counter(reason for replicate in processes for reason in replicate.flags)
     reasons = set(seen)
+    if len(processes) < len(measured.replicates):
+        reasons.add(REPLACED)
     if busy:
         reasons.add("busy_host")
     if measured.alive and not measured.settled():
         reasons.add("interval_not_reached")
-    return tuple(_flag(reason, 2 * seen[reason] > len(measured.replicates)) for reason in sorted(reasons))
+    return tuple(_flag(reason, 2 * seen[reason] > len(processes)) for reason in sorted(reasons))
 
 
 def _flag(reason: str, in_most_processes: bool) -> Flag:

@@ -61,6 +61,8 @@ class Serving:
         self._restart: Timer | None = None
         self._starts = 1
         self._delay_s = FIRST_RESTART_S
+        self._waited_s = 0.0
+        self._changed: Callable[[], None] | None = None
         self._started_s = 0.0
         self._paused = False
         self._metrics_heard: Callable[[WorkloadMetrics], None] | None = None
@@ -70,6 +72,11 @@ class Serving:
     def bundle(self) -> str | None:
         """Digest of the bundle whose worker is ready."""
         return self._run.bundle if self._run is not None and self._run.ready else None
+
+    @property
+    def waited_s(self) -> float:
+        """How long the last start had to wait because of a crash; 0 where none came before it."""
+        return self._waited_s
 
     @property
     def pids(self) -> list[int]:
@@ -112,6 +119,10 @@ class Serving:
         """Have `heard` called for every metrics line, beside the tally."""
         self._metrics_heard = heard
 
+    def hear_changes(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever a worker has become ready or has ended: `bundle` may be another."""
+        self._changed = changed
+
     def pause(self) -> None:
         """Take no queries until `resume`."""
         self._paused = True
@@ -150,7 +161,7 @@ class Serving:
         if self._restart is not None:
             self._restart.cancel()
         self._wanted, self._guard, self._settled = bundle, guard, settled
-        self._delay_s, self._starts = FIRST_RESTART_S, 1
+        self._delay_s, self._waited_s, self._starts = FIRST_RESTART_S, 0.0, 1
 
     def _start_wanted(self) -> None:
         if self._run is not None:
@@ -195,6 +206,7 @@ class Serving:
             self._run.stop()
         elif run is self._run:
             self._settle(None)
+        self._say_changed()
 
     def _metrics(self, fields: Mapping[str, Any]) -> None:
         metrics = self.tally.add(fields)
@@ -204,6 +216,15 @@ class Serving:
                 self._metrics_heard(metrics)
 
     def _ended(self, run: ServingRun, error: ReportedError | None) -> None:
+        self._follow(run, error)
+        self._say_changed()
+
+    def _say_changed(self) -> None:
+        if self._changed is not None:
+            self._changed()
+
+    def _follow(self, run: ServingRun, error: ReportedError | None) -> None:
+        """Go on after a worker's end: with the next one, with what is wanted, or with what its failure asks for."""
         if run is self._next:
             self._next = None
             if error is not None:
@@ -254,6 +275,7 @@ class Serving:
         self._tell(error.code, f"{error.detail}; started again in {self._delay_s:.0f} s")
         self.tally.restarted()
         self._restart = self._setup.loop.after(self._delay_s, self._start_wanted)
+        self._waited_s = self._delay_s
         self._delay_s = min(LONGEST_RESTART_S, self._delay_s * 2)
 
     def _settle(self, error: ReportedError | None) -> None:

@@ -16,6 +16,7 @@ from agent.config import AgentConfig
 from agent.device.durable import WRITE_FAULTS, fault_reason
 from agent.device.reporter import Reporter
 from agent.loop import Loop, Timer
+from agent.supervise.attestation import Attestation
 from agent.supervise.serving import Serving
 from agent.update.machine import step
 from agent.update.probation import Probation
@@ -92,6 +93,7 @@ class Workload:
         self._probation: Probation | None = None
         self._timer: Timer | None = None
         self._stopped = False
+        self._attestation = Attestation(device.loop, serving, self._serving_changed)
         self._who = f"workload {self.saved.workload}"
 
     @property
@@ -109,11 +111,15 @@ class Workload:
             self._carry_out(instruction)
 
     def report(self) -> None:
-        """Publish what the workload is; `active` is what lies on this disk, whatever the state claims."""
+        """Publish what the workload is: `active` lies on this disk, `serving` is ready, whatever the state claims."""
         active = self.saved.active
         found = active if active is not None and self._device.store.find(active) is not None else None
         have = self._have if self.saved.state in (State.DOWNLOAD, State.VERIFY) else None
-        self._device.reporter.report(self.saved, found, have)
+        self._device.reporter.report(self.saved, found, self._attestation.take(), have)
+
+    def _serving_changed(self) -> None:
+        if not self._stopped:
+            self.report()
 
     def wanted(self) -> set[str]:
         """Return the artifacts that must stay: active, previous, and what the documents in hand ask for."""

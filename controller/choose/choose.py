@@ -164,7 +164,7 @@ def _shown(criterion: Criterion, value: float) -> str:
 def _because(goals: Goals, winner: Measured, control: Measured, judged: Judged, feasible: int) -> str:
     numbers = ", ".join(f"{NAMES[each]} {_shown(each, _value(each, winner))}" for each in goals.minimise)
     if winner.variant == control.variant:
-        return f"nothing beats the fp32 control within the limits; {numbers}"
+        return f"no variant that keeps the limits was shown to be faster than the fp32 control; {numbers}"
     unit = "points" if goals.max_accuracy_drop_ratio is not None else "R2"
     loss = f"; {loss_text(judged.loss, unit)}" if judged.loss else ""
     return f"{judged.speed_up} against the control; {numbers}{loss}; best of {feasible} that keep all limits"

@@ -4,8 +4,9 @@ Decides: speed-up with its interval, percentiles with their bounds. Leaves out: 
 Pure; numpy and scipy.
 
 Queries of one process share its memory layout, its heat and its neighbours: treating them as independent would call
-most pairs of equal variants different. So a speed-up is compared over the medians of fresh processes. Percentiles are
-over the queries of all processes, and their order-statistic bounds do take the queries as independent.
+most pairs of equal variants different. So a speed-up is compared over the medians of fresh processes. The
+median latency is the geometric mean of those medians, so that a speed-up is the ratio of two median latencies. Tail
+percentiles are over queries, as many of each process, and their order-statistic bounds do take them as independent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,25 @@ def fleet_speed_up(control_ns: Mapping[str, Sequence[float]], variant_ns: Mappin
     found = [speed_up(control_ns[device], variant_ns[device]) for device in both]
     ratio = exp(sum(log(each.ratio) for each in found) / len(found))
     return SpeedUp(ratio, min(each.lower for each in found), max(each.upper for each in found))
+
+
+def median_latency(process_medians_ns: Sequence[float], confidence: float = 0.95) -> Estimate | None:
+    """Return the median latency over processes, each counted alike: a fast one answers more queries in its time.
+
+    Args:
+        process_medians_ns: Median latency of each fresh process [ns], > 0.
+        confidence: Two-sided, in (0, 1).
+    Returns:
+        Geometric mean with its t interval on the logarithms; no bounds for one process; None without any.
+    """
+    if not process_medians_ns:
+        return None
+    logs = np.log(np.asarray(process_medians_ns, float))
+    middle = float(logs.mean())
+    if len(logs) < 2:
+        return Estimate(exp(middle), 0.0, inf)
+    half = float(student.ppf((1 + confidence) / 2, len(logs) - 1)) * float(logs.std(ddof=1)) / sqrt(len(logs))
+    return Estimate(exp(middle), exp(middle - half), exp(middle + half))
 
 
 def percentile(samples_ns: NDArray[np.int64], fraction: float, confidence: float = 0.95) -> Estimate | None:

@@ -27,6 +27,7 @@ def bytes_text(count: float) -> str:
 
 def loss_text(loss: LossBound, unit: str) -> str:
     """Return a loss with its bound; `unit` is `points` (of accuracy) or `R2`."""
+    verb, most = ("gained", "lost at most") if loss.lost < 0 else ("lost", "at most")
     if unit == "points":
-        return f"lost {100 * loss.lost:.2f} points, at most {100 * loss.upper:.2f} at {loss.confidence:.0%}"
-    return f"lost {loss.lost:.4f} of R2, at most {loss.upper:.4f} at {loss.confidence:.0%}"
+        return f"{verb} {100 * abs(loss.lost):.2f} points, {most} {100 * loss.upper:.2f} at {loss.confidence:.0%}"
+    return f"{verb} {abs(loss.lost):.4f} of R2, {most} {loss.upper:.4f} at {loss.confidence:.0%}"

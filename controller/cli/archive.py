@@ -5,17 +5,21 @@ again) and that a restore loses nothing: the workspace in its place is moved asi
 with an old database over a newer fleet (it rises above what the fleet has seen; `controller/service`).
 """
 
+import gzip
 import io
 import json
 import os
+import shutil
 import sqlite3
 import tarfile
 import tempfile
 import time
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from controller.bundle.atomic import disk_full, means_no_room
 from controller.errors import Busy, ConfigurationError, NotFound
 from controller.fleet.ahead import end_all
 from controller.leadership import current_leader
@@ -25,6 +29,8 @@ from controller.workspace import DATABASE_VARIABLE, Workspace
 
 FORMAT = 1
 FACTS = "backup.json"
+_DATABASE = "thresher.db"
+_LARGEST_FACTS_BYTES = 65_536
 _FOLDERS = ("keys", "models", "artifacts", "datasets", "fleets", "reports")
 
 
@@ -63,7 +69,8 @@ def restore(workspace: Workspace, path: Path, *, replace: bool) -> Path | None:
 
     Raises:
         NotFound: No such archive.
-        ConfigurationError: Not a backup, or a workspace is in its place and `replace` is not set.
+        ConfigurationError: Not a backup, a damaged one, or a workspace is in its place and `replace` is not set.
+        DiskFull: No room to unpack it.
         Busy: A process leads the workspace that would be replaced.
     """
     read_facts(path)
@@ -76,16 +83,54 @@ def restore(workspace: Workspace, path: Path, *, replace: bool) -> Path | None:
     parent = workspace.root.parent
     parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".restore-", dir=parent))
-    with tarfile.open(path, "r:gz") as archive:
-        archive.extractall(fresh, filter="data")
-    (fresh / FACTS).unlink()
-    former = None
-    if workspace.root.exists():
-        former = parent / f"{workspace.root.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"
-        os.replace(workspace.root, former)
-    os.replace(fresh, workspace.root)
+    try:
+        _unpack(path, fresh)
+        former = _swap(workspace, fresh)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)  # of a failed restore: it may hold the signing key
     workspace.create()
     _end_what_went_on(workspace)
+    return former
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Unpack all of the archive.
+
+    Raises:
+        DiskFull: No room.
+        ConfigurationError: It is damaged, or a member would land outside the folder.
+    """
+    try:
+        with gzip.open(path) as stream:
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                archive.extractall(folder, filter="data")
+            while stream.read(1 << 20):  # to the end: there the checksum is compared
+                pass
+        (folder / FACTS).unlink()
+        _check_database(folder / _DATABASE)
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, sqlite3.Error) as exc:
+        if isinstance(exc, OSError) and means_no_room(exc):
+            raise disk_full(folder.parent) from exc
+        raise ConfigurationError(
+            f"{path} is damaged, or not made by `controller backup`: {exc}; nothing was changed, use another backup"
+        ) from exc
+
+
+def _check_database(path: Path) -> None:
+    """Refuse a database that is not there or not whole, before anything is put in its place."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+        (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise ValueError(f"its database is not whole: {found}")
+
+
+def _swap(workspace: Workspace, fresh: Path) -> Path | None:
+    """Move the workspace in place aside, if there is one, and the fresh one in its place."""
+    former = None
+    if workspace.root.exists():
+        former = workspace.root.parent / f"{workspace.root.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"
+        os.replace(workspace.root, former)
+    os.replace(fresh, workspace.root)
     return former
 
 
@@ -99,11 +144,13 @@ def read_facts(path: Path) -> dict[str, Any]:
     try:
         with tarfile.open(path, "r:gz") as archive:
             member = archive.extractfile(FACTS)
-            facts: dict[str, Any] = json.load(member) if member else {}
+            facts = json.loads(member.read(_LARGEST_FACTS_BYTES)) if member else {}
     except FileNotFoundError as exc:
         raise NotFound(f"{path}: no such backup") from exc
-    except (tarfile.TarError, KeyError, ValueError, EOFError, OSError) as exc:
+    except (tarfile.TarError, KeyError, ValueError, EOFError, OSError, zlib.error) as exc:
         raise ConfigurationError(f"{path} is not a backup made by `controller backup`: {exc}") from exc
+    if not isinstance(facts, dict) or not isinstance(facts.get("made_s"), int | float):
+        raise ConfigurationError(f"{path} is not a backup made by `controller backup`: its {FACTS} does not say when")
     if facts.get("format") != FORMAT:
         raise ConfigurationError(f"{path} has format {facts.get('format')}, this release reads {FORMAT}")
     return facts
@@ -116,10 +163,10 @@ def _write(stream: io.BufferedWriter, workspace: Workspace, facts: dict[str, Any
         entry.size, entry.mtime = len(content), int(facts["made_s"])
         archive.addfile(entry, io.BytesIO(content))
         with tempfile.TemporaryDirectory(dir=workspace.root) as folder:
-            copy = Path(folder) / "thresher.db"
+            copy = Path(folder) / _DATABASE
             with closing(sqlite3.connect(workspace.database_path)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)
-            archive.add(copy, "thresher.db")
+            archive.add(copy, _DATABASE)
         for name in (*_FOLDERS, workspace.trusted_keys.name):
             if (workspace.root / name).exists():
                 archive.add(workspace.root / name, name)

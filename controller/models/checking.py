@@ -18,14 +18,18 @@ from controller.convert.signature import Signature
 from controller.errors import UnusableModel
 from controller.models.card import CARD
 from controller.models.folder import FILE_NAME, ModelFolder
-from controller.models.samples import calibration_samples, check_samples, evaluation_samples
+from controller.models.samples import calibration_samples, evaluation_samples
 
 FACTS = "facts.json"
 
 
-def check_model(model: ModelFolder, folder: Path) -> None:
+def check_model(model: ModelFolder, folder: Path, samples: Path | None = None) -> None:
     """Check every file of a model and its samples, and leave what was found in `facts.json`.
 
+    Args:
+        model: The folder's.
+        folder: Gets `facts.json`.
+        samples: The user's `.npz` that the folder's is a copy of: messages name it.
     Raises:
         UnusableModel: A file that ONNX's checker or its engine refuses, or that its pipeline does not fit.
         UnusableData: Samples that the model does not take.
@@ -43,16 +47,16 @@ def check_model(model: ModelFolder, folder: Path) -> None:
             **_inspected(form, path),
         }
     if model.spec.data is not None:
-        facts["samples"] = _check_labelled(model, folder)
+        facts["samples"] = _check_labelled(model, folder, samples)
     (folder / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
 
 
-def _check_labelled(model: ModelFolder, folder: Path) -> dict[str, int]:
+def _check_labelled(model: ModelFolder, folder: Path, named: Path | None) -> dict[str, int]:
     scratch = folder / ".samples"
     try:
-        evaluation = evaluation_samples(model, scratch)
-        check_samples(evaluation, model.pipeline(model.baseline_format), f"{model.identity}, evaluation samples")
-        return {"evaluation": len(evaluation), "calibration": len(calibration_samples(model, scratch))}
+        evaluation = evaluation_samples(model, scratch, named=named)
+        calibration = calibration_samples(model, scratch, named=named)
+        return {"evaluation": len(evaluation), "calibration": len(calibration)}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -10,13 +10,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from controller.bundle.atomic import sweep_unfinished, unfinished_folder
@@ -26,12 +26,14 @@ from controller.errors import ConfigurationError, UnusableData, UnusableModel
 from controller.models.card import write_card
 from controller.models.catalogue import list_models
 from controller.models.checking import FACTS, check_model, check_shapes
-from controller.models.folder import FILE_NAME, ModelFolder
+from controller.models.folder import FILE_NAME, ModelFolder, NpzSamples
+from controller.models.npz import read_npz
 from wire.base import Name
 from wire.spec import Kind
 
 __all__ = ["FACTS", "ImportRequest", "import_model"]
 
+Arrays = Mapping[str, NDArray[Any]]
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
@@ -64,23 +66,23 @@ def import_model(request: ImportRequest, models_root: Path) -> ModelFolder:
         DiskFull: No room.
     """
     if request.source.is_dir():
-        return _placed(
-            models_root, lambda folder: _copy_folder(request.source, folder), ModelFolder.load(request.source)
-        )
+        given = ModelFolder.load(request.source)
+        samples = request.source / given.spec.data.npz if isinstance(given.spec.data, NpzSamples) else None
+        return _placed(models_root, lambda folder: _copy_folder(request.source, folder), samples, versioned=True)
     if request.source.suffix != ".onnx":
         raise UnusableModel(f"{request.source}: an .onnx file or a folder with a {FILE_NAME} can be imported")
-    return _placed(models_root, lambda folder: _make_folder(request, folder), None)
+    return _placed(models_root, lambda folder: _make_folder(request, folder), request.samples, versioned=False)
 
 
-def _placed(models_root: Path, fill: Callable[[Path], None], original: ModelFolder | None) -> ModelFolder:
+def _placed(models_root: Path, fill: Callable[[Path], None], samples: Path | None, *, versioned: bool) -> ModelFolder:
     """Fill a folder of another name, check it, and rename it to its place."""
     models_root.mkdir(parents=True, exist_ok=True)
     sweep_unfinished(models_root)
     with unfinished_folder(models_root) as partial:
         fill(partial)
         model = ModelFolder.load(partial)
-        check_model(model, partial)
-        return _settled(model, partial, models_root, original is not None)
+        check_model(model, partial, samples)
+        return _settled(model, partial, models_root, versioned)
 
 
 def _settled(model: ModelFolder, partial: Path, models_root: Path, versioned: bool) -> ModelFolder:
@@ -124,7 +126,8 @@ def _make_folder(request: ImportRequest, folder: Path) -> None:
         raise UnusableModel(f"{request.source}: more than {LARGEST_MODEL_BYTES} bytes with its external weights")
     name = _name(request)
     onnx.save(model, folder / "model.onnx")
-    kind = request.kind or _guessed_kind(request)
+    arrays = read_npz(request.samples) if request.samples is not None else {}
+    kind = request.kind or _guessed_kind(request, arrays)
     document: dict[str, Any] = {
         "schema": 1,
         "name": name,
@@ -135,7 +138,8 @@ def _make_folder(request: ImportRequest, folder: Path) -> None:
         "post": _post(kind, request.labels),
     }
     if request.samples is not None:
-        document["data"] = {"npz": "samples.npz", **_copy_samples(request.samples, folder / "samples.npz")}
+        document["data"] = {"npz": "samples.npz", **_calibrating(arrays, request.samples)}
+        shutil.copyfile(request.samples, folder / "samples.npz")
     (folder / FILE_NAME).write_text(yaml.safe_dump(document, sort_keys=False))
 
 
@@ -160,38 +164,24 @@ def _post(kind: Kind, labels: tuple[str, ...]) -> dict[str, Any]:
     return {"kind": "classification", "activation": "softmax", **({"labels": list(labels)} if labels else {})}
 
 
-def _copy_samples(source: Path, copy: Path) -> dict[str, str]:
-    """Copy the arrays and tell which of them calibrate.
+def _calibrating(arrays: Arrays, source: Path) -> dict[str, str]:
+    """Tell which of the arrays calibrate.
 
     Raises:
-        UnusableData: Not an `.npz` of plain arrays with `inputs` and `labels`.
+        UnusableData: No `inputs` or no `labels`.
     """
-    names = _array_names(source)
-    shutil.copyfile(source, copy)
-    missing = {"inputs", "labels"} - names
+    missing = {"inputs", "labels"} - arrays.keys()
     if missing:
-        raise UnusableData(f"{source}: no array {sorted(missing)[0]!r}; it has {', '.join(sorted(names)) or 'none'}")
-    separate = {"train_inputs", "train_labels"} <= names
+        raise UnusableData(f"{source}: no array {sorted(missing)[0]!r}; it has {', '.join(sorted(arrays)) or 'none'}")
+    separate = {"train_inputs", "train_labels"} <= arrays.keys()
     return {"train_inputs": "train_inputs", "train_labels": "train_labels"} if separate else {}
 
 
-def _guessed_kind(request: ImportRequest) -> Kind:
+def _guessed_kind(request: ImportRequest, arrays: Arrays) -> Kind:
     """Labels that are whole numbers mean classes."""
-    if request.labels or request.samples is None:
+    if request.labels or "labels" not in arrays:
         return "classification"
-    _array_names(request.samples)
-    with np.load(request.samples, allow_pickle=False) as arrays:
-        return "regression" if "labels" in arrays.files and arrays["labels"].dtype.kind == "f" else "classification"
-
-
-def _array_names(source: Path) -> set[str]:
-    try:
-        with np.load(source, allow_pickle=False) as arrays:
-            return set(arrays.files)
-    except (OSError, ValueError, EOFError, AttributeError) as exc:
-        raise UnusableData(
-            f"{source}: not an .npz of arrays ({exc}); write it with numpy.savez(…, inputs=…, labels=…)"
-        ) from exc
+    return "regression" if arrays["labels"].dtype.kind == "f" else "classification"
 
 
 def _set_version(path: Path, version: str) -> None:

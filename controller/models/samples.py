@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from controller.bundle.atomic import write_whole
 from controller.errors import UnusableData
 from controller.models.folder import FactorySamples, ModelFolder, NpzSamples
+from controller.models.npz import read_npz
 from wire.spec import Kind, Pipeline, SeriesPre, TablePre
 
 Inputs = NDArray[np.float32]
@@ -44,18 +45,22 @@ class LabelledData:
         return len(self.inputs)
 
 
-def evaluation_samples(model: ModelFolder, cache: Path) -> LabelledData:
+def evaluation_samples(model: ModelFolder, cache: Path, *, named: Path | None = None) -> LabelledData:
     """Return the samples on which variants are judged.
 
+    Args:
+        model: Its samples are read.
+        cache: Keeps what was loaded.
+        named: The user's `.npz`, for messages, where the model's is our copy of it.
     Raises:
         UnusableData: Missing, empty, or not what the model takes; the text says which and what was expected.
     """
-    return _load(model, "evaluation", cache)
+    return _load(model, "evaluation", cache, named)
 
 
-def calibration_samples(model: ModelFolder, cache: Path, at_most: int = 512) -> Inputs:
+def calibration_samples(model: ModelFolder, cache: Path, at_most: int = 512, *, named: Path | None = None) -> Inputs:
     """Return raw queries for calibration, of all classes alike where they are known; none is an evaluation sample."""
-    samples = _load(model, "calibration", cache)
+    samples = _load(model, "calibration", cache, named)
     return samples.inputs[stratified_rows(samples.labels, samples.kind, at_most)]
 
 
@@ -110,7 +115,7 @@ def check_samples(samples: LabelledData, pipeline: Pipeline, where: str) -> None
             f"{where}: sample {row} holds NaN or infinite values; clean it, or set pre.nan in model.yaml"
         )
     if samples.kind == "classification":
-        _check_classes(labels, pipeline, where)
+        _check_range(labels, pipeline, where)
     elif not np.isfinite(labels).all():
         raise UnusableData(f"{where}: a label is NaN or infinite")
 
@@ -131,32 +136,44 @@ def _check_shape(inputs: Inputs, pipeline: Pipeline, where: str) -> None:
         raise UnusableData(f"{where}: inputs have shape {inputs.shape}, the model takes (n, {asked})")
 
 
-def _check_classes(labels: Labels, pipeline: Pipeline, where: str) -> None:
+def _check_range(labels: Labels, pipeline: Pipeline, where: str) -> None:
     classes = pipeline.post.output.shape[-1] if pipeline.post.output.shape else -1
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (classes > 0 and high >= classes):
         raise UnusableData(f"{where}: labels run from {low} to {high}, the model has classes 0 to {classes - 1}")
 
 
-def _load(model: ModelFolder, part: str, cache: Path) -> LabelledData:
+def _load(model: ModelFolder, part: str, cache: Path, named: Path | None = None) -> LabelledData:
     source = model.spec.data
     if source is None:
         raise UnusableData(
             f"{model.identity} names no labelled samples; add `data` to its model.yaml, or import it with --data"
         )
     kept = cache / f"{model.name}-{model.version}-{part}-{_source_digest(model, source)[:16]}.npz"
-    if kept.is_file():
-        with np.load(kept, allow_pickle=False) as arrays:
-            return _labelled(model, part, arrays["inputs"], arrays["labels"])
-    samples = _labelled(model, part, *_read(model, source, part))
-    check_samples(samples, model.pipeline(model.baseline_format), f"{model.identity}, {part} samples")
+    if (known := _kept(kept, model, part)) is not None:
+        return known
+    if isinstance(source, NpzSamples):
+        samples = _from_npz(model, source, part, named)
+    else:
+        where = f"{model.identity}, {part} samples"
+        samples = _labelled(model, part, *_made(model, source, part), where)
+        check_samples(samples, model.pipeline(model.baseline_format), where)
     _keep(kept, samples)
     return samples
 
 
-def _read(model: ModelFolder, source: FactorySamples | NpzSamples, part: str) -> tuple[Any, Any]:
-    if isinstance(source, NpzSamples):
-        return _from_npz(model, source, part)
+def _kept(path: Path, model: ModelFolder, part: str) -> LabelledData | None:
+    """Return what an earlier load kept; a file that does not read is made again."""
+    if not path.is_file():
+        return None
+    try:
+        arrays = read_npz(path)
+        return _labelled(model, part, arrays["inputs"], arrays["labels"], str(path))
+    except (UnusableData, KeyError):
+        return None
+
+
+def _made(model: ModelFolder, source: FactorySamples, part: str) -> tuple[Any, Any]:
     split = source.test if part == "evaluation" else source.train
     try:
         inputs, labels = _function(model, source.factory)(split)
@@ -165,42 +182,51 @@ def _read(model: ModelFolder, source: FactorySamples | NpzSamples, part: str) ->
     return inputs, labels
 
 
-def _from_npz(model: ModelFolder, source: NpzSamples, part: str) -> tuple[Any, Any]:
+def _from_npz(model: ModelFolder, source: NpzSamples, part: str, named: Path | None) -> LabelledData:
+    """Check the arrays as the user gave them, then take this part of them."""
     path = model.inside(source.npz, "data.npz")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError) as exc:
-        raise UnusableData(
-            f"{path}: not an .npz of plain arrays ({exc}); write it with numpy.savez(inputs=…, labels=…)"
-        ) from exc
-    train = source.train_inputs and source.train_labels
-    names = (
-        (source.train_inputs, source.train_labels)
-        if train and part == "calibration"
-        else (source.inputs, source.labels)
-    )
-    for name in names:
+    shown = named or path
+    arrays = read_npz(path, shown)
+    separate = source.train_inputs is not None and source.train_labels is not None
+    pair = (source.inputs, source.labels)
+    if separate and part == "calibration":
+        pair = (str(source.train_inputs), str(source.train_labels))
+    for name in pair:
         if name not in arrays:
-            raise UnusableData(f"{path}: no array {name!r}; it has {', '.join(arrays) or 'none'}")
-    inputs, labels = arrays[str(names[0])], arrays[str(names[1])]
-    if train or len(inputs) == 0 or len(labels) != len(inputs):
-        return inputs, labels
-    rows = stratified_rows(labels, model.kind, max(1, round(source.calibration_ratio * len(labels))), source.seed)
-    chosen = rows if part == "calibration" else np.setdiff1d(np.arange(len(labels)), rows)
-    return inputs[chosen], labels[chosen]
+            raise UnusableData(f"{shown}: no array {name!r}; it has {', '.join(arrays) or 'none'}")
+    where = str(shown) if pair == ("inputs", "labels") else f"{shown} ({pair[0]}, {pair[1]})"
+    whole = _labelled(model, part, arrays[pair[0]], arrays[pair[1]], where)
+    check_samples(whole, model.pipeline(model.baseline_format), where)
+    return whole if separate else _part_of(whole, source, part, where)
 
 
-def _labelled(model: ModelFolder, part: str, inputs: Any, labels: Any) -> LabelledData:
+def _part_of(whole: LabelledData, source: NpzSamples, part: str, where: str) -> LabelledData:
+    count = len(whole)
+    rows = stratified_rows(whole.labels, whole.kind, max(1, round(source.calibration_ratio * count)), source.seed)
+    if len(rows) == count:
+        raise UnusableData(f"{where}: of {count} samples {count} would calibrate and none be left to judge; give more")
+    chosen = rows if part == "calibration" else np.setdiff1d(np.arange(count), rows)
+    inputs, labels = whole.inputs[chosen], whole.labels[chosen]
+    return LabelledData(whole.name, whole.kind, inputs, labels, arrays_digest(inputs, labels))
+
+
+def _labelled(model: ModelFolder, part: str, inputs: Any, labels: Any, where: str) -> LabelledData:
     try:
         plain = np.ascontiguousarray(inputs, dtype=np.float32)
         raw = np.asarray(labels)
-        known: Labels = raw.astype(np.int64).reshape(len(raw)) if model.kind == "classification" else _columns(raw)
+        known: Labels = _classes(raw, where) if model.kind == "classification" else _columns(raw)
     except (TypeError, ValueError) as exc:
-        raise UnusableData(f"{model.identity}, {part} samples: not numbers of one shape: {exc}") from exc
-    if model.kind == "classification" and raw.dtype.kind == "f" and not np.array_equal(raw.reshape(-1), known):
-        raise UnusableData(f"{model.identity}, {part} samples: class labels must be whole numbers")
+        raise UnusableData(f"{where}: not numbers of one shape: {exc}") from exc
     return LabelledData(f"{model.name}-{part}", model.kind, plain, known, arrays_digest(plain, known))
+
+
+def _classes(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
+    if labels.ndim == 0 or labels.size != len(labels):
+        raise UnusableData(f"{where}: labels have shape {labels.shape}; each sample needs one class number")
+    flat = labels.reshape(-1)
+    if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.floor(flat))).all():
+        raise UnusableData(f"{where}: class labels must be whole numbers")
+    return flat.astype(np.int64)
 
 
 def _columns(labels: NDArray[Any]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from controller.config.fleet_file import FleetFile
 from controller.errors import NotFound
 from controller.report.fleet import device_rows, variant_names
+from controller.report.front import accuracy_latency_size_front
 from controller.report.lineage import lineage_of
 from controller.report.trials import trial_row
 from controller.report.waves import wave_rows
@@ -58,16 +59,17 @@ def build_report(session: Session, deployment: str, host: Mapping[str, Any]) -> 
 
 
 def latest_id(session: Session, fleet: str | None = None) -> str:
-    """Return the id of the newest deployment that did something; one that found the fleet up to date did not.
+    """Return the id of the newest deployment that has something to show: variants were made.
+
+    Where none has, the newest that did something: one that found the fleet up to date did not.
 
     Raises:
         NotFound: There is none.
     """
-    rows = deployments.listed(session, fleet)
-    chosen = next((row for row in rows if row.stage != "up_to_date"), None)
-    if chosen is None:
+    rows = [row for row in deployments.listed(session, fleet) if row.stage != "up_to_date"]
+    if not rows:
         raise NotFound("no deployment in this workspace yet: `controller deploy --fleet NAME` makes one")
-    return chosen.id
+    return next((row.id for row in rows if deployments.variants(session, row.id)), rows[0].id)
 
 
 def _deployment_row(row: tables.Deployment, rollout: tables.Rollout | None) -> dict[str, Any]:
@@ -114,7 +116,14 @@ def _variant_row(row: tables.Variant) -> dict[str, Any]:
 
 
 def _choice_row(row: tables.Choice) -> dict[str, Any]:
-    return {"device_class": row.device_class, "variant": row.variant, "bundle": row.bundle, **row.document}
+    front = accuracy_latency_size_front(row.document.get("measured", ()))
+    return {
+        "device_class": row.device_class,
+        "variant": row.variant,
+        "bundle": row.bundle,
+        **row.document,
+        "front_accuracy_latency_size": front,
+    }
 
 
 def _conditions(
@@ -162,6 +171,7 @@ def _attested(
                 "online": device["online"],
                 "workload": row.workload,
                 "active": active,
+                "serving": report is not None and active is not None and report.document.get("serving") == active,
                 "variant": names.get(active or ""),
                 "state": report.state if report else None,
                 "gen": report.gen if report else None,

@@ -88,7 +88,7 @@ def _points(
 
 
 def _front(choice: Row, rows: list[Row]) -> dict[str, Any]:
-    names = set(choice.get("front", ()))
+    names = set(choice["front_accuracy_latency_size"])
     on_front = sorted((row for row in rows if row["variant"] in names), key=lambda row: float(row["p50_ms"]))
     return {
         "type": "scatter",

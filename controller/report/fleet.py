@@ -108,6 +108,7 @@ def _workload_row(view: WorkloadView, metrics: Metrics | None, names: Mapping[st
         "state": view.state.value,
         "gen": view.reported.gen if view.reported else None,
         "active": view.active,
+        "serving": view.reported is not None and view.reported.serving is not None,
         "variant": names.get(view.active or ""),
         "error": view.reported.error.code if view.reported and view.reported.error else None,
         "queries": numbers.queries if found else None,

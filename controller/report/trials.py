@@ -1,16 +1,14 @@
 """A trial as plain values, with every raw sample and the conditions under which it was taken."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
+from controller.choose.measured import TrialSummary
 from controller.fleet.views import trial_view
 from controller.store import tables
+from controller.trial.summary import summarise
 from wire.trial import Replicate, TrialRecord
 
 _SERIES = ("total_ns", "pre_ns", "infer_ns", "post_ns", "warm_up_ns")
-LEAST_FOR_P95 = 59
-"""Fewer samples give no 95 % bound on the 95th percentile: then it is not stated (order statistics)."""
 
 
 def trial_row(row: tables.Trial) -> dict[str, Any]:
@@ -26,8 +24,7 @@ def _record(record: TrialRecord) -> dict[str, Any]:
         mode="json", exclude={"replicates", "predictions", "fleet", "device", "trial", "workload", "variant", "bundle"}
     )
     replicates = [_replicate(each) for each in record.replicates]
-    totals = [value for each in replicates for value in each["samples_ns"]["total_ns"]]
-    return {**plain, "replicates": replicates, "samples": len(totals), "summary": _summary(totals)}
+    return {**plain, "replicates": replicates, **_summary(summarise(record, None))}
 
 
 def _replicate(each: Replicate) -> dict[str, Any]:
@@ -40,16 +37,13 @@ def _replicate(each: Replicate) -> dict[str, Any]:
     }
 
 
-def _summary(totals_ns: Sequence[int]) -> dict[str, float | None]:
-    ordered = sorted(totals_ns)
+def _summary(found: TrialSummary) -> dict[str, Any]:
+    """The choice's own rules: a replaced process does not count, and means of several calls have no 95th percentile."""
+    percentiles = {"p50_ms": found.p50_ns, "p95_ms": found.p95_ns}
     return {
-        "p50_ms": _nearest_rank_ms(ordered, 0.50) if ordered else None,
-        "p95_ms": _nearest_rank_ms(ordered, 0.95) if len(ordered) >= LEAST_FOR_P95 else None,
+        "samples": found.samples,
+        "summary": {name: None if each is None else each.value / 1e6 for name, each in percentiles.items()},
     }
-
-
-def _nearest_rank_ms(ordered_ns: Sequence[int], fraction: float) -> float:
-    return ordered_ns[max(0, math.ceil(fraction * len(ordered_ns)) - 1)] / 1e6
 
 
 def _nothing() -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a trial's record says: medians per process, percentiles with bounds, memory, answers against the labels.
 
-Decides: which samples count (all of every replicate: flagged ones are kept and shown, void ones make the speed
-unusable) and how answers are scored. Leaves out: comparing variants (`choose`).
+Decides: which samples count (flagged ones do, and are shown; a process that was measured again does not; void records
+make the speed unusable), that each process counts alike, and how answers are scored. Leaves out: comparing variants
+(`choose`).
 """
 
 import base64
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.choose.measured import Judgement, Measured, TrialSummary
-from controller.choose.speed import percentile
+from controller.choose.speed import median_latency, percentile
 from controller.errors import UnusableData
 from wire.errors import MalformedMessage
 from wire.spec import Kind
 from wire.trial import Predictions, TrialRecord
 
+REPLACED = "replaced"
+"""Flag of a replicate that was void or disturbed and was measured again: it is kept in the record, and counts nowhere."""
 MEAN_OF_K = "mean_of_k"
 """Flag of a replicate whose samples are means of several calls: it has no percentiles of single queries."""
 
@@ -39,15 +42,17 @@ def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.
     Args:
         record: As the device sent it.
         labels: Of the evaluation set that the record's predictions name; None where there is none.
-        confidence: One-sided, of each percentile bound.
+        confidence: Of the median's interval (two-sided) and of each percentile bound (one-sided).
     Raises:
         UnusableData: The predictions do not fit the labels.
         MalformedMessage: Samples or predictions cannot be unpacked.
     """
-    replicates = [np.asarray(each.total_ns.unpack(), np.int64) for each in record.replicates]
+    kept = [each for each in record.replicates if REPLACED not in each.flags]
+    replicates = [np.asarray(each.total_ns.unpack(), np.int64) for each in kept]
     replicates = [samples for samples in replicates if len(samples)]
-    pooled = np.concatenate(replicates) if replicates else np.empty(0, np.int64)
-    single = not any(_is_mean(each.flags) for each in record.replicates)
+    medians = tuple(float(np.median(samples)) for samples in replicates)
+    pooled = _equal_shares(replicates)
+    single = not any(_is_mean(each.flags) for each in kept)
     return TrialSummary(
         trial=record.trial,
         device=record.device,
@@ -57,9 +62,9 @@ def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.
         outcome=record.outcome,
         grade=record.grade,
         because=record.error,
-        samples=len(pooled),
-        process_medians_ns=tuple(float(np.median(samples)) for samples in replicates),
-        p50_ns=percentile(pooled, 0.5, confidence),
+        samples=sum(map(len, replicates)),
+        process_medians_ns=medians,
+        p50_ns=median_latency(medians, confidence),
         p95_ns=percentile(pooled, 0.95, confidence) if single else None,
         p99_ns=percentile(pooled, 0.99, confidence) if single else None,
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
@@ -70,6 +75,14 @@ def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.
         emulated=record.emulated,
         serving_lost_s=record.serving_lost_s,
     )
+
+
+def _equal_shares(replicates: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return as many samples of each process, its last ones: a fast process must not speak louder for the tail."""
+    if not replicates:
+        return np.empty(0, np.int64)
+    share = min(map(len, replicates))
+    return np.concatenate([samples[-share:] for samples in replicates])
 
 
 def measured(summaries: Sequence[TrialSummary], wire_bytes: int, disk_bytes: int) -> Measured:

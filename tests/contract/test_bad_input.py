@@ -1,9 +1,12 @@
 """Bad input at the command line: a clear message, the documented exit code, nothing lost."""
 
+import io
 import shutil
+import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -150,6 +153,69 @@ def test_samples_that_do_not_fit(said: Said, shape: tuple[int, ...], named: str)
     write_samples(samples, shape)
     code, text = said("model", "import", str(said.root.parent / "tiny.onnx"), "--name", "two", "--data", str(samples))
     assert (code, named in text) == (5, True), text
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[400] ^= 0xFF  # within the values of the first member
+    path.write_bytes(content)
+
+
+def _compress_and_flip(path: Path) -> None:
+    np.savez_compressed(path, inputs=np.random.default_rng(1).normal(size=(60, 4)), labels=np.arange(60) % 3)
+    content = bytearray(path.read_bytes())
+    content[300:340] = bytes(40)
+    path.write_bytes(content)
+
+
+def _objects(path: Path, name: str) -> None:
+    arrays: dict[str, Any] = {"inputs": np.zeros((60, 4), np.float32), "labels": np.arange(60) % 3}
+    np.savez(path, **{**arrays, name: arrays[name].astype(object)})
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_cut, "not an .npz"),
+        (_flip, "damaged"),
+        (_compress_and_flip, "damaged"),
+        (lambda path: _objects(path, "inputs"), "'inputs' holds Python objects"),
+        (lambda path: _objects(path, "labels"), "'labels' holds Python objects"),
+        (lambda path: write_samples(path, (60, 5)), "(60, 5)"),
+        (lambda path: write_samples(path, classes=9), "labels run from 0 to 8"),
+    ],
+    ids=["cut", "flipped", "flipped-compressed", "object-inputs", "object-labels", "shape", "labels"],
+)
+@pytest.mark.parametrize("kind", [(), ("--kind", "classification")], ids=["guessed", "given"])
+def test_samples_that_are_damaged(
+    said: Said, damage: Callable[[Path], None], named: str, kind: tuple[str, ...]
+) -> None:
+    samples = said.root.parent / "mine.npz"
+    write_samples(samples)
+    damage(samples)
+    onnx_file = str(said.root.parent / "tiny.onnx")
+    code, text = said("model", "import", onnx_file, "--name", "two", "--data", str(samples), *kind)
+    assert (code, named in text, str(samples) in text, ".partial-" in text) == (5, True, True, False), text
+
+
+def test_a_malicious_backup(said: Said) -> None:
+    path = said.root.parent / "b.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in (
+            ("backup.json", b'{"format": 1, "made_s": 1.0}'),
+            ("keys/k", b"secret"),
+            ("../outside", b"x"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    code, text = said("restore", str(path), "--replace")
+    assert (code, str(path) in text, "nothing was changed" in text) == (3, True, True), text
+    assert not list(said.root.parent.glob(".restore-*"))
 
 
 def test_a_limit_that_the_samples_cannot_show(said: Said) -> None:

@@ -11,6 +11,7 @@ from wire.device_state import State
 
 pytestmark = pytest.mark.e2e
 
+ATTEMPTS = 5
 RESUMES = [
     State.CHECK,
     State.WAIT,
@@ -29,17 +30,18 @@ def test_killed_in_a_state_it_goes_on_and_commits(world: World, bundles: Bundles
     service = world.service()
     first = world.rollout(service, bundles.good(world.artifacts, "first"), ["barn-1"])
     world.phase(service, first, Phase.COMPLETED)
-    old = world.watcher.last("barn-1")
-    bundle = bundles.good(world.artifacts, "second", padding_bytes=2_000_000)
-    second = world.rollout(service, bundle, ["barn-1"])
-    world.watcher.state("barn-1", state, gen=old.gen + 1)
-    agent.kill()
-    agent.start()
-    ended = world.watcher.ended("barn-1", old.gen + 1)
-    assert ended.state is State.COMMITTED
-    assert ended.active == bundle
-    assert ended.previous == old.active
-    assert world.phase(service, second, Phase.COMPLETED) == Phase.COMPLETED
+    for attempt in range(ATTEMPTS):
+        old = world.watcher.last("barn-1")
+        bundle = bundles.good(world.artifacts, f"next-{attempt}", padding_bytes=2_000_000)
+        rollout = world.rollout(service, bundle, ["barn-1"])
+        hit = agent.kill_in(state)
+        agent.start()
+        ended = world.watcher.ended("barn-1", old.gen + 1)
+        assert (ended.state, ended.active, ended.previous) == (State.COMMITTED, bundle, old.active)
+        assert world.phase(service, rollout, Phase.COMPLETED) is Phase.COMPLETED
+        if hit:
+            return
+    pytest.fail(f"{state.value} was over before the signal came, {ATTEMPTS} times")
 
 
 def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bundles) -> None:
@@ -47,19 +49,21 @@ def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bu
     service = world.service()
     first = world.rollout(service, bundles.good(world.artifacts, "first"), ["barn-1"])
     world.phase(service, first, Phase.COMPLETED)
-    old = world.watcher.last("barn-1")
-    bundle = bundles.good(world.artifacts, "second")
-    rollout = world.rollout(service, bundle, ["barn-1"], policy=quick_policy(probation_s=30.0))
-    world.watcher.state("barn-1", State.PROBATION, gen=old.gen + 1)
-    world.kill_serving_worker(agent)
-    world.watcher.state("barn-1", State.ROLLBACK, gen=old.gen + 1)
-    agent.kill()
-    agent.start()
-    ended = world.watcher.ended("barn-1", old.gen + 1)
-    assert ended.state is State.ROLLED_BACK
-    assert ended.active == old.active
-    assert bundle in ended.quarantined
-    assert world.phase(service, rollout, Phase.ROLLED_BACK) == Phase.ROLLED_BACK
+    for attempt in range(ATTEMPTS):
+        old = world.watcher.last("barn-1")
+        bundle = bundles.good(world.artifacts, f"next-{attempt}")
+        rollout = world.rollout(service, bundle, ["barn-1"], policy=quick_policy(probation_s=30.0))
+        world.watcher.state("barn-1", State.PROBATION, gen=old.gen + 1)
+        world.kill_serving_worker(agent)
+        hit = agent.kill_in(State.ROLLBACK)
+        agent.start()
+        ended = world.watcher.ended("barn-1", old.gen + 1)
+        assert (ended.state, ended.active) == (State.ROLLED_BACK, old.active)
+        assert bundle in ended.quarantined
+        assert world.phase(service, rollout, Phase.ROLLED_BACK) is Phase.ROLLED_BACK
+        if hit:
+            return
+    pytest.fail(f"the rollback was over before the signal came, {ATTEMPTS} times")
 
 
 def test_a_selftest_that_kills_the_agent_twice_is_unfit_and_does_not_loop(world: World, bundles: Bundles) -> None:

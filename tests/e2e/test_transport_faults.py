@@ -17,12 +17,14 @@ pytestmark = pytest.mark.e2e
 
 
 def test_the_broker_restarts_in_the_middle_of_a_download(world: World, bundles: Bundles) -> None:
-    world.agent("barn-1")
+    agent = world.agent("barn-1")
     service = world.service()
     bundle = bundles.good(world.artifacts, "first", padding_bytes=40_000_000)
     rollout = world.rollout(service, bundle, ["barn-1"])
     world.watcher.wait("chunks to be published", lambda: service.published_chunks.get(bundle, 0) > 20)
     world.broker.kill()
+    assert world.watcher.last("barn-1").state is State.DOWNLOAD
+    assert not (agent.state_dir / "artifacts" / bundle).exists()
     world.broker.start()
     ended = world.watcher.ended("barn-1", 1)
     assert (ended.state, ended.active) == (State.COMMITTED, bundle)

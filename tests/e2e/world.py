@@ -28,6 +28,7 @@ from controller.store.database import Store
 from controller.workspace import Workspace
 from tests.e2e.watcher import FLEET, Watcher
 from wire.base import encode
+from wire.device_state import State
 from wire.envelope import seal
 from wire.topics import Topics
 from wire.update import Desired
@@ -62,6 +63,19 @@ class AgentProcess:
         self.process.kill()
         self.process.wait()
         self.process = None
+
+    def kill_in(self, state: State, workload: str = "main", patience_s: float = 60.0) -> bool:
+        """SIGKILL the agent as soon as `state` lies on its disk; return whether it still lay there afterwards.
+
+        The state is saved before its work starts. A short state may be over before the signal arrives: then False.
+        """
+        assert self.process is not None
+        path = self.state_dir / "workloads" / workload / "state.json"
+        sought, deadline = f'"state":"{state.value}"'.encode(), time.monotonic() + patience_s
+        while sought not in _compact(path):
+            assert time.monotonic() < deadline, f"{self.device} never saved the state {state.value}"
+        self.kill()
+        return sought in _compact(path)
 
     def stop(self) -> None:
         if self.process is None:
@@ -247,6 +261,13 @@ class ServeProcess:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def _compact(path: Path) -> bytes:
+    try:
+        return path.read_bytes().replace(b" ", b"")
+    except OSError:
+        return b""  # not there yet
 
 
 def _runs(process: psutil.Process, module: str) -> bool:

@@ -38,8 +38,18 @@ def list_(fleet: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    columns = ("rollout", "fleet", "workload", "state", "wave", "because", "created")
-    print_table(columns, [[*(row[name] for name in columns[:-1]), time_text(row["created_s"])] for row in rows])
+    print_table(
+        ("rollout", "fleet", "workload", "state", "wave", "because", "created"),
+        [
+            [
+                *(row[name] for name in ("rollout", "fleet", "workload", "state")),
+                row["wave"] + 1,  # as `show` and the report number them
+                row["because"],
+                time_text(row["created_s"]),
+            ]
+            for row in rows
+        ],
+    )
 
 
 @rollout.command()

@@ -4,6 +4,9 @@ Decides: that trials are asked once, a restart included, and that what came back
 beside the control. Leaves out: who measures what (`planning/trial_plan`). Records come in whenever devices send them.
 """
 
+from collections import Counter
+from dataclasses import dataclass, field
+
 from controller.deploy.context import DeployContext
 from controller.deploy.planning.trial_plan import make_plan, repeats_of, requests_of
 from controller.errors import NoDevice
@@ -13,8 +16,18 @@ from controller.trial.plan import TrialPlan
 from wire.trial import PlanPolicy, TrialRequest
 
 POLL_S = 1.0
+SAY_AGAIN_S = 15.0
+"""A device measures for a minute and says nothing: as often as this, the progress does."""
 Requests = dict[str, list[TrialRequest]]
 """Device -> what it is asked to measure."""
+
+
+@dataclass
+class Told:
+    """What the progress has said: the trials that came back, and when it last said something [s]."""
+
+    said_s: float
+    trials: set[str] = field(default_factory=set)
 
 
 def run(context: DeployContext) -> None:
@@ -28,7 +41,7 @@ def run(context: DeployContext) -> None:
     requests = _requests(context)
     _ask(context, requests)
     context.progress.stage("measuring", len(context.service.trials(context.deployment, with_records=False)))
-    told: set[str] = set()
+    told = Told(said_s=context.clock())
     _wait(context, told)
     for again in range(1, context.settings.workload.trials.repeats + 1):
         requests = _void(context, requests, again)
@@ -41,7 +54,7 @@ def run(context: DeployContext) -> None:
     _settle(context, context.service.trials(context.deployment, with_records=False))
 
 
-def _wait(context: DeployContext, told: set[str]) -> None:
+def _wait(context: DeployContext, told: Told) -> None:
     ends_s = context.clock() + context.settings.workload.trials.timeout_s
     while _open(_tell(context, told)) and context.clock() < ends_s:
         context.service.wait_changed(POLL_S)
@@ -100,13 +113,23 @@ def _write_screen(context: DeployContext, plan: TrialPlan) -> None:
             }
 
 
-def _tell(context: DeployContext, told: set[str]) -> list[TrialView]:
-    views = context.service.trials(context.deployment)
+def _tell(context: DeployContext, told: Told) -> list[TrialView]:
+    views = context.service.trials(context.deployment, with_records=False)
     for view in views:
-        if view.stage == "received" and view.trial not in told:
-            told.add(view.trial)
+        if view.stage == "received" and view.trial not in told.trials:
+            told.trials.add(view.trial)
+            told.said_s = context.clock()
             context.progress.advance(f"{view.device}: {view.variant} {view.outcome}")
+    if _open(views) and context.clock() - told.said_s >= SAY_AGAIN_S:
+        told.said_s = context.clock()
+        context.progress.say(f"still measuring: {_still(views)}")
     return views
+
+
+def _still(views: list[TrialView]) -> str:
+    """Return the devices that are to send records, each with how many."""
+    left = Counter(view.device for view in views if view.stage == "asked")
+    return ", ".join(f"{device} ({count} to come)" for device, count in sorted(left.items()))
 
 
 def _open(views: list[TrialView]) -> bool:

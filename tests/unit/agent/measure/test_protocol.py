@@ -109,7 +109,8 @@ def test_a_grade_is_content_with_its_own_width() -> None:
     wide, narrow = [1.0, 1.1, 0.9, 1.05, 0.95], [1.0, 1.001, 0.999, 1.0, 1.001]
     assert not protocol.interval_reached(wide, GRADES["normal"])
     assert protocol.interval_reached(narrow, GRADES["normal"])
-    assert protocol.interval_reached(wide, GRADES["quick"])
+    assert protocol.interval_reached([100.0, 103.0, 101.0], GRADES["quick"])
+    assert not protocol.interval_reached([100.0, 110.0, 101.0], GRADES["quick"])
 
 
 @pytest.mark.parametrize(("estimate_ns", "calls"), [(4e6, 1), (1e6, 1), (0.9e6, 2), (1e4, 100), (0, 1_000_000)])
@@ -170,5 +171,14 @@ def test_a_drift_in_a_short_loop_does_not_void() -> None:
 
 def test_quick_spends_at_most_six_seconds_a_variant() -> None:
     rule = GRADES["quick"]
-    assert rule.replicates * (rule.warm_up_s + rule.warm_up_cap_s + rule.timed_cap_s) <= 6.0
-    assert rule.replicates == rule.most_replicates == 3
+    assert rule.budget_s == 6.0
+    assert (rule.replicates + 1) * rule.longest_process_s <= rule.budget_s  # one doubtful process may be repeated
+    assert (rule.replicates, rule.most_replicates) == (3, 5)
+
+
+@pytest.mark.parametrize("grade", ["quick", "normal", "ranking"])
+def test_looks_come_after_the_first_processes_and_rise(grade: str) -> None:
+    rule = GRADES[grade]  # type: ignore[index]
+    points = (rule.replicates, *rule.looks)
+    assert list(points) == sorted(set(points))
+    assert rule.fewest_quiet <= rule.replicates

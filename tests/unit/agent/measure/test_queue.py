@@ -11,6 +11,7 @@ import pytest
 
 from agent.errors import WorkerNotStarted
 from agent.measure import queue
+from agent.measure.orders import Result
 from agent.measure.process import Answer, Canceled, run_worker
 from agent.measure.protocol import REMEDIES
 from agent.measure.queue import STARTS, MeasureContext, host_lock, measure_group
@@ -144,6 +145,104 @@ def test_a_void_reason_voids_only_where_most_processes_have_it() -> None:
     assert REMEDIES["probe_invalid"][1]
     assert [flag.void for flag in flags_of(record_of(fine, fine, bad), busy=False)] == [False]
     assert [flag.void for flag in flags_of(record_of(fine, bad, bad), busy=False)] == [True]
+
+
+def test_a_replaced_process_stays_in_the_record_and_counts_nowhere() -> None:
+    measured = record_of(replicate(900, "probe_invalid"), replicate(100), replicate(101))
+    assert not measured.settled()
+    measured.replicates.append(measured.replicates.pop(0))
+    measured.replace_last()
+    assert measured.replicates[-1].flags == ("probe_invalid", "replaced")
+    assert process_medians(measured.replicates) == [100, 101]
+    assert measured.settled()
+    assert [(flag.reason, flag.void) for flag in flags_of(measured, busy=False)] == [("replaced", False)]
+
+
+def test_a_void_majority_is_one_of_the_processes_that_count() -> None:
+    bad = replicate(100, "probe_invalid")
+    replaced = replicate(100, "probe_invalid", "replaced")
+    fine = replicate(100)
+    assert [flag.void for flag in flags_of(record_of(replaced, bad, fine), busy=False)] == [False, False]
+    assert [flag.void for flag in flags_of(record_of(replaced, fine, bad, bad), busy=False)] == [True, False]
+
+
+Scripts = dict[str, list[Replicate]]
+
+
+def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scripts: Scripts) -> tuple[list[str], dict[str, Any]]:
+    """Measure variants whose processes answer by script; return who was started, and the records.
+
+    Once a script is at its end, its last process goes on answering.
+    """
+    started: list[str] = []
+
+    def worker(order: Any, *_: Any) -> Answer:
+        if order.kind != "measure":
+            return Answer(Result(outcome="ok"))
+        name = order.bundle_dir.name
+        script = scripts[name]
+        done = started.count(name)
+        started.append(name)
+        answer = script[min(done, len(script) - 1)].model_copy(update={"order": order.order})
+        return Answer(Result(outcome="ok", replicate=answer))
+
+    monkeypatch.setattr(queue, "run_worker", worker)
+    monkeypatch.setattr(queue, "_wait_until_idle", lambda *_: (0.0, False))
+    names = list(scripts)
+    digests = {name: format(place, "064x") for place, name in enumerate(names)}
+    requests = [request(name, digests[name], control=name == names[0]) for name in names]
+    records = measured(requests, {digests[name]: tmp_path / name for name in names}, {})
+    return started, dict(records)
+
+
+def test_three_quiet_processes_that_agree_are_enough_for_quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started, records = played(monkeypatch, tmp_path, {"c": [replicate(100)], "v": [replicate(90)]})
+    assert started == ["c", "v", "v", "c", "c", "v"]
+    assert [len(record.replicates) for record in records.values()] == [3, 3]
+    assert [record.flags for record in records.values()] == [(), ()]
+
+
+@pytest.mark.parametrize("flag", ["disturbed", "probe_slower", "unstable"])
+def test_a_disturbed_process_of_quick_is_made_up_for_beside_the_control(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flag: str
+) -> None:
+    scripts = {"c": [replicate(100)], "v": [replicate(90, flag), replicate(90)], "quiet": [replicate(80)]}
+    started, records = played(monkeypatch, tmp_path, scripts)
+    assert started[9:] == ["v", "c"]
+    assert {name: len(record.replicates) for name, record in records.items()} == {"c": 4, "v": 4, "quiet": 3}
+
+
+def test_quick_takes_five_processes_at_most(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wide = [replicate(value) for value in (100, 150, 100, 150, 100)]
+    started, records = played(monkeypatch, tmp_path, {"c": [replicate(100)], "v": wide})
+    assert started[6:] == ["v", "c", "c", "v"]
+    assert [len(record.replicates) for record in records.values()] == [5, 5]
+    assert [flag.reason for flag in records["v"].flags] == ["interval_not_reached"]
+    assert records["c"].flags == ()
+
+
+@pytest.mark.parametrize(("run_ns", "processes"), [(50_000_000, 5), (65_000_000, 4), (80_000_000, 3)])
+def test_quick_begins_no_further_process_that_might_break_its_six_seconds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_ns: int, processes: int
+) -> None:
+    """A stand-in process runs 18 times in all, warm-up included."""
+    slow = [replicate(run_ns, "disturbed"), replicate(run_ns * 5 // 4, "disturbed")] * 3
+    _, records = played(monkeypatch, tmp_path, {"c": slow})
+    assert len(records["c"].replicates) == processes
+
+
+def test_a_void_process_is_replaced_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    void = replicate(900, "probe_invalid")
+    started, records = played(
+        monkeypatch, tmp_path, {"c": [replicate(100), void, replicate(100), void, replicate(100)]}
+    )
+    flags = [each.flags for each in records["c"].replicates]
+    # The second void one is not repeated: it counts, and a fourth and fifth process outvote it.
+    assert flags == [(), ("probe_invalid", "replaced"), (), ("probe_invalid",), (), ()]
+    assert len(started) == 6
+    assert process_medians(records["c"].replicates) == [100, 100, 900, 100, 100]
+    verdicts = {flag.reason: flag.void for flag in records["c"].flags}
+    assert verdicts == {"interval_not_reached": False, "probe_invalid": False, "replaced": False}
 
 
 def test_a_wide_interval_and_a_busy_host_are_flagged() -> None:

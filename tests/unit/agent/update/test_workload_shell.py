@@ -1,6 +1,7 @@
 """The shell around a machine: a faulty disk loses no event, and a stop begins nothing."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from agent.supervise.run import RunSetup
 from agent.supervise.serving import Serving
 from agent.update import slots
 from agent.update.slots import WorkloadFolder
-from agent.update.vocabulary import Checked, DesiredArrived, Tell
+from agent.update.vocabulary import Checked, DesiredArrived, Saved, Tell
 from agent.update.workload import SAVE_AGAIN_S, Device, Workload
 from tests.unit.agent.update.samples import FACTS, desired
 from wire.device_state import State
+from wire.update import Have
 
 
 class Around:
@@ -26,6 +28,8 @@ class Around:
         self.loop = Loop(lambda: self.now_s)
         self.told: list[str | None] = []
         self.left: list[str] = []
+        self.reported: list[tuple[str | None, str | None]] = []
+        self.complete: Path | None = None
         config = AgentConfig.model_validate({"fleet": "farm", "device": "barn-1", "state_dir": folder})
         serving = Serving("main", RunSetup(self.loop, config), lambda _: None, lambda *_: None)
         device = Device(
@@ -43,11 +47,11 @@ class Around:
     def tell(self, _: str, tell: Tell) -> None:
         self.told.append(tell.reason)
 
-    def report(self, *_: Any) -> None:
-        """Nobody listens."""
+    def report(self, _saved: Saved, active: str | None, serving: str | None, _have: Have | None = None) -> None:
+        self.reported.append((active, serving))
 
-    def find(self, _: str) -> None:
-        """Nothing is here."""
+    def find(self, _: str) -> Path | None:
+        return self.complete
 
     def leave(self, who: str) -> None:
         self.left.append(who)
@@ -90,3 +94,24 @@ def test_after_a_stop_nothing_is_begun(around: Around) -> None:
     around.workload.handle(DesiredArrived(desired(6), FACTS))
     assert around.workload.saved == before
     assert around.left == ["workload main"]
+
+
+def test_a_bundle_on_the_disk_without_a_ready_worker_is_active_and_not_serving(
+    around: Around, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder says what should run; whether it does is said beside it, and said again when that changes."""
+    bundle, workload = "a" * 64, around.workload
+    workload.saved = workload.saved.model_copy(update={"active": bundle})
+    around.complete = tmp_path
+    workload.report()
+    assert around.reported == [(bundle, None)]
+    run = SimpleNamespace(bundle=bundle, ready=True, stopping=False, kill=lambda: None)
+    monkeypatch.setattr(workload.serving, "_run", run)
+    workload.serving._ready(run)  # type: ignore[arg-type]
+    around.turn()
+    assert around.reported[1:] == [(bundle, bundle)]
+    run.ready = False
+    workload.stop()
+    workload.serving._ended(run, None)  # type: ignore[arg-type]
+    around.turn()
+    assert len(around.reported) == 2

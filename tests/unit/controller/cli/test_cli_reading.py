@@ -1,10 +1,14 @@
 """Commands over a filled workspace: JSON for programs, tables for people, and a backup that comes back whole."""
 
+import errno
+import io
 import json
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from controller.cli.entry import run
@@ -79,6 +83,14 @@ def test_rollouts(reader: Reader) -> None:
     assert [len(wave["devices"]) for wave in reader.json("rollout", "show", "r1")["waves"]] == [2, 1]
 
 
+def test_waves_are_numbered_from_one_in_every_table(reader: Reader) -> None:
+    (row,) = [line.split() for line in reader("rollout", "list").splitlines() if "r1" in line]
+    shown = reader("rollout", "show", "r1")
+    assert "2" in row  # rows say wave 1 counted from 0, of two
+    assert "1" not in row
+    assert [line for line in shown.splitlines() if "barn-2" in line and "2" in line.split()]
+
+
 def test_report(reader: Reader) -> None:
     assert reader.json("report", "latest")["deployment"]["id"] == DEPLOYMENT
     shown = reader("report", DEPLOYMENT)
@@ -132,12 +144,93 @@ def test_a_backup_comes_back_whole_and_the_former_workspace_is_kept(reader: Read
     assert (reader.root / "keys" / "controller-ed25519").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("facts", [b"[]", b"{}", b'{"format": 1}', b'{"format": 9, "made_s": 1.0}'])
+def test_a_backup_that_says_nothing_of_itself_is_refused(reader: Reader, tmp_path: Path, facts: bytes) -> None:
+    entry = tarfile.TarInfo("backup.json")
+    entry.size = len(facts)
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as archive:
+        archive.addfile(entry, io.BytesIO(facts))
+    reader("restore", str(tmp_path / "b.tar.gz"), "--replace", code=3)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an archive"])
 def test_what_is_no_backup_changes_nothing(reader: Reader, tmp_path: Path, content: bytes) -> None:
     archive = tmp_path / "b.tar.gz"
     archive.write_bytes(content)
     reader("restore", str(archive), "--replace", code=3)
     assert reader.json("report", "latest")["deployment"]["id"] == DEPLOYMENT
+
+
+def _archive(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    """Write a backup with the facts in front, so that it passes for one."""
+    facts = json.dumps({"format": 1, "made_s": 1.0}).encode()
+    with tarfile.open(path, "w:gz") as archive:
+        for entry, content in ((tarfile.TarInfo("backup.json"), facts), *members):
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def _link(name: str, to: str) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = tarfile.SYMTYPE, to
+    return entry
+
+
+KEY = (tarfile.TarInfo("keys/controller-ed25519"), b"secret")
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        (tarfile.TarInfo("../outside"), b"x"),
+        (_link("models", "/etc"), b""),
+        (tarfile.TarInfo("keys/controller-ed25519/below-a-file"), b"x"),
+    ],
+    ids=["above", "link", "below-a-file"],
+)
+def test_a_malicious_backup_is_refused_and_leaves_nothing(
+    reader: Reader, tmp_path: Path, member: tuple[tarfile.TarInfo, bytes]
+) -> None:
+    archive = _archive(tmp_path / "b.tar.gz", KEY, member)
+    reader("restore", str(archive), "--replace", code=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar.gz", "ws"]
+    assert reader.json("report", "latest")["deployment"]["id"] == DEPLOYMENT
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_backup_is_refused_and_leaves_nothing(reader: Reader, tmp_path: Path, damage: str) -> None:
+    content = np.random.default_rng(0).bytes(200_000)
+    archive = _archive(tmp_path / "b.tar.gz", KEY, (tarfile.TarInfo("models/big"), content))
+    whole = archive.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes(255 - each for each in whole[middle : middle + 500]) + whole[middle + 500 :]
+    archive.write_bytes(whole[:middle] if damage == "cut" else flipped)
+    reader("restore", str(archive), "--replace", code=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar.gz", "ws"]
+
+
+@pytest.mark.parametrize("database", [None, b"not a database", b"SQLite format 3\0" + bytes(4080)])
+def test_a_backup_without_a_whole_database_changes_nothing(
+    reader: Reader, tmp_path: Path, database: bytes | None
+) -> None:
+    members = [KEY] if database is None else [KEY, (tarfile.TarInfo("thresher.db"), database)]
+    reader("restore", str(_archive(tmp_path / "b.tar.gz", *members)), "--replace", code=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar.gz", "ws"]
+    assert reader.json("report", "latest")["deployment"]["id"] == DEPLOYMENT
+
+
+def test_a_full_disk_leaves_nothing_of_a_restore(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: tarfile.TarFile, path: Path, **__: object) -> None:
+        (path / "keys").write_text("secret")
+        raise OSError(errno.ENOSPC, "full")
+
+    archive = _archive(tmp_path / "b.tar.gz", KEY)
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    reader("restore", str(archive), "--replace", code=12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar.gz", "ws"]
 
 
 def test_doctor_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ def test_regression_rows_are_drawn_without_classes() -> None:
         ({"inputs": np.zeros((5, 1, 64)), "labels": np.zeros(4, int)}, "5 inputs and 4 labels"),
         (
             {"inputs": np.zeros((50, 1, 63)), "labels": np.zeros(50, int)},
-            r"shape \(40, 1, 63\), the model takes \(n, 1, 64\)",
+            r"shape \(50, 1, 63\), the model takes \(n, 1, 64\)",
         ),
         ({"inputs": np.zeros((50, 64)), "labels": np.zeros(50, int)}, r"the model takes \(n, 1, 64\)"),
         ({"inputs": np.full((50, 1, 64), np.nan), "labels": np.zeros(50, int)}, "sample 0 holds NaN"),
@@ -75,6 +75,9 @@ def test_regression_rows_are_drawn_without_classes() -> None:
         ({"inputs": np.zeros((50, 1, 64)), "labels": np.full(50, -1)}, "labels run from -1"),
         ({"inputs": np.zeros((50, 1, 64)), "labels": np.full(50, 0.5)}, "must be whole numbers"),
         ({"inputs": np.zeros((50, 1, 64)), "labels": np.full(50, "oak")}, "not numbers"),
+        ({"inputs": np.zeros((1, 1, 64)), "labels": np.zeros(1, int)}, "of 1 samples 1 would calibrate"),
+        ({"inputs": np.zeros((50, 1, 64)), "labels": np.zeros((50, 3))}, r"labels have shape \(50, 3\)"),
+        ({"inputs": np.zeros((50, 1, 64)), "labels": np.int64(3)}, r"labels have shape \(\)"),
         ({"x": np.zeros((5, 1, 64)), "labels": np.zeros(5)}, "no array 'inputs'; it has x, labels"),
     ],
 )
@@ -91,10 +94,18 @@ def test_a_file_that_is_no_npz_is_refused(content: bytes, tmp_path: Path) -> Non
         evaluation_samples(model, tmp_path / "s")
 
 
-def test_pickled_objects_are_refused(tmp_path: Path) -> None:
-    model = folder(tmp_path, inputs=np.array([{"a": 1}], dtype=object), labels=np.zeros(1))
-    with pytest.raises(UnusableData, match=r"not an \.npz of plain arrays"):
-        evaluation_samples(model, tmp_path / "s")
+def test_what_was_kept_and_is_damaged_is_made_again(tmp_path: Path) -> None:
+    model = folder(tmp_path, MODEL_YAML)
+    first = evaluation_samples(model, tmp_path / "s")
+    (kept,) = (tmp_path / "s").glob("*.npz")
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert evaluation_samples(model, tmp_path / "s").digest == first.digest
+
+
+def test_a_copy_is_called_by_the_name_of_the_users_file(tmp_path: Path) -> None:
+    model = folder(tmp_path, inputs=np.zeros((50, 1, 63)), labels=np.zeros(50, int))
+    with pytest.raises(UnusableData, match=r"^mine\.npz: inputs have shape \(50, 1, 63\)"):
+        evaluation_samples(model, tmp_path / "s", named=Path("mine.npz"))
 
 
 def test_a_model_without_samples_says_how_to_add_them(tmp_path: Path) -> None:

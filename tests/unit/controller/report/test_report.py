@@ -2,20 +2,28 @@
 
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from controller.errors import NotFound
 from controller.report.build import build_report, latest_id
+from controller.report.figure import class_figure
+from controller.report.front import accuracy_latency_size_front
 from controller.report.html import plain_json, render_html, size, wave_bars
-from controller.store import devices
+from controller.report.trials import trial_row
+from controller.store import deployments, devices, tables
 from controller.store.database import Store
+from controller.workspace import Workspace
 from tests.unit.controller.report.store_rows import BUNDLES, DEPLOYMENT, DEVICES, HOSTILE, filled_store
+from wire.base import encode
 from wire.device_state import State
+from wire.trial import Replicate, Samples, TrialRecord
 from wire.update import Reported
 
 HOST = {
@@ -64,7 +72,7 @@ def test_trials_hold_every_sample_and_their_conditions(store: Store) -> None:
     trial = report_of(store)["trials"][0]
     samples = trial["replicates"][0]["samples_ns"]["total_ns"]
     assert (len(samples), samples[0], trial["samples"]) == (100, 4_000_000, 100)
-    assert trial["summary"] == {"p50_ms": 4.049, "p95_ms": 4.094}  # nearest rank of 4.000, 4.001, ... 4.099
+    assert trial["summary"] == {"p50_ms": pytest.approx(4.0495), "p95_ms": 4.094}  # of 4.000, 4.001, ... 4.099
     assert (trial["grade"], trial["emulated"], trial["serving_lost_s"]) == ("quick", True, 4.5)
     assert (trial["conditions"], trial["replicates"][0]["conditions"]) == (
         {"processor": "test"},
@@ -120,6 +128,96 @@ def test_latest_and_unknown(store: Store) -> None:
         assert latest_id(session) == DEPLOYMENT
         with pytest.raises(NotFound, match="nowhere"):
             build_report(session, "nowhere", HOST)
+
+
+@pytest.mark.parametrize("stage", ["requested", "failed"])
+def test_a_deployment_that_made_nothing_does_not_hide_the_last_report(store: Store, stage: str) -> None:
+    with store.begin() as session:
+        _bare_deployment(session, "later", stage)
+    with store.read() as session:
+        assert latest_id(session) == DEPLOYMENT
+
+
+def test_where_nothing_was_ever_made_the_newest_is_the_latest(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws")
+    workspace.create()
+    store = Store.open(workspace)
+    with store.begin() as session:
+        for number, (name, stage) in enumerate((("older", "failed"), ("newer", "failed"), ("same", "up_to_date"))):
+            _bare_deployment(session, name, stage, now_s=500.0 + number)
+    with store.read() as session:
+        assert latest_id(session) == "newer"
+
+
+def _bare_deployment(session: Session, name: str, stage: str, now_s: float = 500.0) -> None:
+    row = tables.Deployment(
+        id=name, fleet="yard", workload="main", model="leaf", model_version="1", settings={"digest": "0"}
+    )
+    deployments.create(session, row, now_s=now_s)
+    deployments.set_stage(session, name, stage, now_s=now_s)
+
+
+def record_of(*replicates: tuple[int, tuple[str, ...]]) -> TrialRecord:
+    """A record with 100 equal samples [ns] in each process."""
+    nothing = Samples.pack([])
+    return TrialRecord(
+        fleet="yard", device="barn-1", trial="t", plan_gen=1, workload="main", bundle="a" * 64, variant="v",
+        engine="onnxruntime", outcome="measured",
+        replicates=tuple(
+            Replicate(
+                order=order, total_ns=Samples.pack([each] * 100), pre_ns=nothing, infer_ns=nothing, post_ns=nothing,
+                warm_up_ns=nothing, flags=flags,
+            )
+            for order, (each, flags) in enumerate(replicates)
+        ),
+    )  # fmt: skip
+
+
+def row_of(record: TrialRecord) -> dict[str, Any]:
+    names = ("trial", "fleet", "device", "workload", "variant", "bundle", "control", "outcome")
+    known = {name: getattr(record, name) for name in names}
+    row = tables.Trial(
+        **known, deployment="d", device_class="single", stage="received", request={}, asked_s=1.0, received_s=2.0,
+        record=zlib.compress(encode(record)),
+    )  # fmt: skip
+    return trial_row(row)
+
+
+def test_means_of_several_calls_have_no_p95() -> None:
+    row = row_of(record_of((1_000_000, ("mean_of_k=8",)), (1_000_000, ("mean_of_k=8",))))
+    assert row["summary"] == {"p50_ms": pytest.approx(1.0), "p95_ms": None}
+
+
+def test_a_replaced_process_is_shown_and_does_not_count() -> None:
+    row = row_of(record_of((9_000_000, ("replaced",)), (1_000_000, ())))
+    assert row["summary"] == {"p50_ms": pytest.approx(1.0), "p95_ms": 1.0}
+    assert (row["samples"], len(row["replicates"])) == (100, 2)
+
+
+def test_the_drawn_front_is_of_accuracy_latency_and_size() -> None:
+    def row(variant: str, score: float | None, p50_ms: float, wire_bytes: int, **more: Any) -> dict[str, Any]:
+        return {"variant": variant, "score": score, "p50_ms": p50_ms, "wire_bytes": wire_bytes, **more}
+
+    rows = [
+        row("accurate", 0.98, 4.0, 900),
+        row("small", 0.95, 3.0, 100),
+        row("beaten", 0.95, 3.0, 101),
+        row("fast", 0.95, 1.0, 500),
+        row("fast-again", 0.95, 1.0, 500),
+        row("void", 0.99, 0.1, 1, excluded="void on barn-1: throttled"),
+        row("unscored", None, 0.1, 1),
+    ]
+    assert accuracy_latency_size_front(rows) == ["fast", "fast-again", "small", "accurate"]
+    assert accuracy_latency_size_front([]) == []
+
+
+def test_the_line_goes_through_the_front_by_latency(store: Store) -> None:
+    choice = report_of(store)["choices"][0]
+    assert choice["front_accuracy_latency_size"] == ["onnx-int8", "baseline"]  # faster; more accurate
+    assert choice["front"] == ["onnx-int8"]  # the goals' own
+    figure = class_figure(choice, {})
+    assert figure is not None
+    assert (figure["data"][0]["x"], figure["data"][0]["y"]) == ([1.0, 4.0], [0.975, 0.979])
 
 
 class Page(HTMLParser):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from controller.choose.speed import speed_up
 from controller.errors import UnusableData
 from controller.trial.summary import Labels, judge_predictions, measured, summarise
 from wire.errors import MalformedMessage
@@ -47,7 +48,9 @@ def test_the_process_is_the_unit_and_percentiles_are_over_all_queries() -> None:
     assert found.process_medians_ns == (20.5, 120.5)
     assert found.samples == 80
     assert found.p50_ns is not None
-    assert found.p50_ns.value == 40
+    assert found.p50_ns.value == pytest.approx((20.5 * 120.5) ** 0.5)
+    assert found.p50_ns.lower < 20.5
+    assert found.p50_ns.upper > 120.5
     assert found.p95_ns is not None
     assert (found.p95_ns.value, found.p95_ns.upper) == (136, 140)
     assert found.p99_ns is None  # 299 are needed
@@ -59,6 +62,27 @@ def test_the_process_is_the_unit_and_percentiles_are_over_all_queries() -> None:
     assert found.judgement.metrics == {"accuracy": 0.75}
     assert found.judgement.correct is not None
     assert found.judgement.correct.tolist() == [True, True, False, True]
+
+
+def test_a_process_that_answered_more_queries_does_not_speak_louder() -> None:
+    slow, fast = replicate(0, [8_000] * 60), replicate(1, [2_000] * 240)
+    control = summarise(record(control=True, replicates=(slow, fast)), LABELS)
+    variant = summarise(record(replicates=(replicate(0, [2_000] * 240), replicate(1, [500] * 960))), LABELS)
+    assert control.p50_ns is not None
+    assert variant.p50_ns is not None
+    gain = speed_up(control.process_medians_ns, variant.process_medians_ns)
+    assert control.p50_ns.value == pytest.approx(4_000)
+    assert control.p50_ns.value / variant.p50_ns.value == pytest.approx(gain.ratio)
+    assert control.p95_ns is not None
+    assert control.p95_ns.value == 8_000  # 60 samples of each: half of the queries are slow ones
+
+
+def test_a_process_that_was_measured_again_counts_nowhere() -> None:
+    again = (replicate(0, [9_000] * 80, "probe_invalid", "replaced"), replicate(1, [1_000] * 80))
+    found = summarise(record(replicates=again), LABELS)
+    assert found.process_medians_ns == (1_000.0,)
+    assert found.samples == 80
+    assert "replaced" in found.flags
 
 
 def test_means_of_several_calls_have_no_tail() -> None:
