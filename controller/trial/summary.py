@@ -22,7 +22,7 @@ from wire.spec import Kind
 from wire.trial import Predictions, TrialRecord
 
 REPLACED = "replaced"
-"""Flag of a replicate that was void or disturbed and was measured again: it is kept in the record, and counts nowhere."""
+"""Flag of a replicate that was void or disturbed and was measured again: kept in the record, it counts nowhere."""
 MEAN_OF_K = "mean_of_k"
 """Flag of a replicate whose samples are means of several calls: it has no percentiles of single queries."""
 
