@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -23,7 +24,7 @@ PATIENCE_S = 60.0
 class Watcher:
     """Keeps every report, event and presence message that passes, in order."""
 
-    def __init__(self, port: int, fleet: str = FLEET) -> None:
+    def __init__(self, port: int, fleet: str = FLEET, login: Mapping[str, str] | None = None) -> None:
         self.reports: list[Reported] = []
         self.events: list[Event] = []
         self.presence: dict[str, bool] = {}
@@ -32,6 +33,8 @@ class Watcher:
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, f"watcher-{os.getpid()}-{port}", protocol=mqtt.MQTTv5)
         self._client.on_message = self._on_message
         self._client.on_connect = self._on_connect
+        if login:
+            self._client.username_pw_set(login["username"], Path(login["password_file"]).read_text())
         self._client.reconnect_delay_set(1, 1)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()

@@ -96,10 +96,20 @@ class AgentProcess:
 class World:
     """Broker, workspace, keys, agents and watcher in one folder. Use it as a context."""
 
-    def __init__(self, folder: Path, cache: Path, fleet: str = FLEET) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cache: Path,
+        fleet: str = FLEET,
+        *,
+        broker: Any = None,
+        login: tuple[str, Path] | None = None,
+    ) -> None:
+        """Choose the folders; `broker` stands for the embedded one, `login` is a user and a file with the password."""
         self.folder = folder
         self.fleet = fleet
-        self.broker = EmbeddedBroker(folder=folder / "broker")
+        self.broker = broker or EmbeddedBroker(folder=folder / "broker")
+        self._login: dict[str, Any] = {"username": login[0], "password_file": str(login[1])} if login else {}
         self.workspace = Workspace(folder / "workspace")
         self.agents: dict[str, AgentProcess] = {}
         self.cache = cache
@@ -110,7 +120,7 @@ class World:
         self.key: SigningKey = create_key(self.workspace.keys)
         self.artifacts = ArtifactStore(self.workspace.artifacts)
         self.broker.start()
-        self.watcher = Watcher(self.broker.port, self.fleet)
+        self.watcher = Watcher(self.broker.port, self.fleet, self._login)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,7 +136,13 @@ class World:
         document: dict[str, Any] = {
             "fleet": self.fleet,
             "device": device,
-            "broker": {"host": "127.0.0.1", "port": self.broker.port, "keepalive_s": 5, "will_delay_s": 1},
+            "broker": {
+                "host": "127.0.0.1",
+                "port": self.broker.port,
+                "keepalive_s": 5,
+                "will_delay_s": 1,
+                **self._login,
+            },
             "trusted_keys": self.key.trusted_keys,
             "labels": {"board": "a"},
             "engines_allowed": ["onnxruntime", "litert"],
@@ -151,7 +167,8 @@ class World:
 
     def service(self) -> Service:
         """Start a controller service on this workspace; it is stopped with the world, or earlier by the test."""
-        service = Service(self.workspace, BrokerSettings(host="127.0.0.1", port=self.broker.port), [self.fleet])
+        settings = BrokerSettings(host="127.0.0.1", port=self.broker.port, **self._login)
+        service = Service(self.workspace, settings, [self.fleet])
         self._services.append(service)
         service.__enter__()
         return service
