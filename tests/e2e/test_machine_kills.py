@@ -11,7 +11,7 @@ from wire.device_state import State
 
 pytestmark = pytest.mark.e2e
 
-ATTEMPTS = 5
+ATTEMPTS = 8
 RESUMES = [
     State.CHECK,
     State.WAIT,
@@ -34,8 +34,8 @@ def test_killed_in_a_state_it_goes_on_and_commits(world: World, bundles: Bundles
         old = world.watcher.last("barn-1")
         bundle = bundles.good(world.artifacts, f"next-{attempt}", padding_bytes=2_000_000)
         rollout = world.rollout(service, bundle, ["barn-1"])
-        hit = agent.kill_in(state)
-        agent.start()
+        hit = agent.kill_in(state, old.gen + 1)
+        agent.ensure_started()
         ended = world.watcher.ended("barn-1", old.gen + 1)
         assert (ended.state, ended.active, ended.previous) == (State.COMMITTED, bundle, old.active)
         assert world.phase(service, rollout, Phase.COMPLETED) is Phase.COMPLETED
@@ -55,8 +55,8 @@ def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bu
         rollout = world.rollout(service, bundle, ["barn-1"], policy=quick_policy(probation_s=30.0))
         world.watcher.state("barn-1", State.PROBATION, gen=old.gen + 1)
         world.kill_serving_worker(agent)
-        hit = agent.kill_in(State.ROLLBACK)
-        agent.start()
+        hit = agent.kill_in(State.ROLLBACK, old.gen + 1)
+        agent.ensure_started()
         ended = world.watcher.ended("barn-1", old.gen + 1)
         assert (ended.state, ended.active) == (State.ROLLED_BACK, old.active)
         assert bundle in ended.quarantined

@@ -3,6 +3,7 @@
 Decides: how it is put up and watched. Leaves out: what is asserted.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from controller.store.database import Store
 from controller.workspace import Workspace
 from tests.e2e.watcher import FLEET, Watcher
 from wire.base import encode
-from wire.device_state import State
+from wire.device_state import TERMINAL, State
 from wire.envelope import seal
 from wire.topics import Topics
 from wire.update import Desired
@@ -57,6 +58,11 @@ class AgentProcess:
             )
         return self
 
+    def ensure_started(self) -> None:
+        """Start it unless it runs."""
+        if self.process is None:
+            self.start()
+
     def kill(self) -> None:
         """SIGKILL: nothing is said, nothing is tidied up."""
         assert self.process is not None
@@ -64,18 +70,21 @@ class AgentProcess:
         self.process.wait()
         self.process = None
 
-    def kill_in(self, state: State, workload: str = "main", patience_s: float = 60.0) -> bool:
-        """SIGKILL the agent as soon as `state` lies on its disk; return whether it still lay there afterwards.
+    def kill_in(self, state: State, gen: int, workload: str = "main", patience_s: float = 60.0) -> bool:
+        """SIGKILL the agent as soon as `state` of generation `gen` lies on its disk; return whether it lay there still.
 
-        The state is saved before its work starts. A short state may be over before the signal arrives: then False.
+        The state is saved before its work starts. A short state may be over before it is seen or before the signal
+        arrives: then False, and where the generation had ended already, the agent lives on.
         """
         assert self.process is not None
         path = self.state_dir / "workloads" / workload / "state.json"
-        sought, deadline = f'"state":"{state.value}"'.encode(), time.monotonic() + patience_s
-        while sought not in _compact(path):
-            assert time.monotonic() < deadline, f"{self.device} never saved the state {state.value}"
+        deadline = time.monotonic() + patience_s
+        while (saved := _saved(path)) != (state.value, gen):
+            if saved[1] == gen and State(saved[0]) in TERMINAL:
+                return False
+            assert time.monotonic() < deadline, f"{self.device} did not come to generation {gen}: {saved}"
         self.kill()
-        return sought in _compact(path)
+        return _saved(path) == (state.value, gen)
 
     def stop(self) -> None:
         if self.process is None:
@@ -280,11 +289,13 @@ class ServeProcess:
         self._process.wait()
 
 
-def _compact(path: Path) -> bytes:
+def _saved(path: Path) -> tuple[str, int]:
+    """Return state and generation as they lie on the disk."""
     try:
-        return path.read_bytes().replace(b" ", b"")
+        found = json.loads(path.read_bytes())
     except OSError:
-        return b""  # not there yet
+        return State.IDLE.value, 0  # not there yet
+    return found["state"], found["gen"]
 
 
 def _runs(process: psutil.Process, module: str) -> bool:
