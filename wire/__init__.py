@@ -6,5 +6,5 @@ Pure: no clock, no randomness, no sockets. Both sides import this package and ne
 PROTOCOL = 1
 """Wire protocol number. It rises when a field changes its meaning; added fields do not raise it."""
 
-OLDEST_PROTOCOL = 1
-"""Oldest protocol number that this release still understands."""
+PROTOCOLS_BEHIND = 2
+"""So many older protocols are still served: a fleet is never updated at once."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from wire.base import Message, MessageT, decode, encode
 from wire.errors import BadSignature, MalformedMessage
 
-DocumentKind = Literal["desired", "plan"]
+DocumentKind = Literal["desired", "plan", "claimed", "raw"]
 
 
 class Envelope(Message):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from wire import PROTOCOL
+from wire import PROTOCOL, PROTOCOLS_BEHIND
 from wire.base import Message, Name, ShortText
 from wire.canonical import Digest
 from wire.device_state import State
@@ -23,6 +23,19 @@ class Presence(Message):
     at_s: float = Field(default=0.0, ge=0)
 
 
+def protocol_fault(protocol: int, newest: int = PROTOCOL) -> str | None:
+    """Return why a side that speaks up to `newest` does not serve a peer's `protocol`, and what to do; null if it does.
+
+    >>> protocol_fault(4, newest=3)
+    'speaks protocol 4, this controller 1 to 3: update the controller'
+    """
+    oldest = max(1, newest - PROTOCOLS_BEHIND)
+    if oldest <= protocol <= newest:
+        return None
+    older_side = "controller" if protocol > newest else "agent"
+    return f"speaks protocol {protocol}, this controller {oldest} to {newest}: update the {older_side}"
+
+
 class EngineInfo(Message):
     """An engine that the agent found usable, with what it really offers."""
 
@@ -36,7 +49,8 @@ class Inventory(Message):
     """What a device has; retained.
 
     `labels` come from the agent's configuration, and a fleet file may match on them. `emulated` is true where limits
-    are imposed by configuration and not by the hardware; every output that shows such a device says so.
+    are imposed by configuration and not by the hardware; every output that shows such a device says so. `sandbox` says
+    what workers can be held by (`network`, `files`, `user`), `kernels` how they load pre- and post-processing.
     """
 
     fleet: Name
@@ -59,6 +73,8 @@ class Inventory(Message):
     emulated: bool = False
     host_id: str = Field(default="", max_length=64)
     workloads: tuple[Name, ...] = Field(default=(), max_length=64)
+    sandbox: dict[str, str] = Field(default_factory=dict, max_length=16)
+    kernels: str | None = Field(default=None, max_length=32)
 
 
 class Event(Message):
@@ -87,6 +103,7 @@ class Sync(Message):
 
 
 class Ack(Message):
-    """The controller has stored these trials' records; the device may forget them."""
+    """The controller has stored these trials' records and these samples; the device may forget them."""
 
-    trials: tuple[Name, ...] = Field(max_length=1000)
+    trials: tuple[Name, ...] = Field(default=(), max_length=1000)
+    samples: tuple[Name, ...] = Field(default=(), max_length=1000)

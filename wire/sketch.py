@@ -1,144 +1,98 @@
-"""A mergeable quantile sketch with bounded relative error.
+"""Sketches on the wire: counts in buckets, checked as they come in.
 
-Decides: buckets, quantiles, merging. Leaves out: where it is stored.
-Source: Masson, Rim, Lee: DDSketch (VLDB 2019); logarithmic buckets, lowest buckets collapsed when there are too many.
+Decides: the messages, and that a bucket stands for a number. Leaves out: counting and quantiles (`wire/quantiles.py`,
+`wire/signed.py`, which know no pydantic).
 
 >>> sketch = Sketch(); sketch.add(3.0); sketch.add(5.0); round(sketch.quantile(1.0), 1)
 5.0
 """
 
 import math
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from wire.base import Message
+from wire.buckets import LARGEST_VALUE, RELATIVE_ERROR_RATIO, SMALLEST_VALUE, log_gamma, unpack
+from wire.quantiles import MOST_BUCKETS, QuantileSketch
+from wire.signed import unpacked
 
-RELATIVE_ERROR_RATIO = 0.01
-MOST_BUCKETS = 256
-SMALLEST_VALUE = 1e-6
-"""Values at or below it are counted as zero: a nanosecond, in milliseconds."""
+__all__ = ["MOST_BUCKETS", "RELATIVE_ERROR_RATIO", "SMALLEST_VALUE", "PackedSketch", "Sketch", "SketchData"]
 
 BucketIndex = Annotated[str, StringConstraints(pattern=r"^(0|-?[1-9][0-9]{0,8})$")]
-_LARGEST_LOG = math.log(1e300)
+Packed = Annotated[str, StringConstraints(max_length=65_536)]
+"""Buckets as `wire.buckets.pack` writes them."""
+
+
+def _is_a_sketch(text: str) -> str:
+    unpacked(text)
+    return text
+
+
+PackedSketch = Annotated[str, StringConstraints(max_length=65_536), AfterValidator(_is_a_sketch)]
+"""A signed sketch, as `wire.signed` packs it."""
+Halvings = Annotated[int, Field(ge=0, le=64)]
+_LARGEST_LOG = math.log(LARGEST_VALUE)
 
 
 class SketchData(Message):
-    """A sketch on the wire. `buckets` maps the bucket's index (as text) to its count."""
+    """A sketch on the wire. `buckets` maps the bucket's index (as text) to its count; `packed` says the same in less.
+
+    Where both are given `packed` stands. `collapsed`: how often the resolution was halved, beginning with buckets of
+    `relative_error_ratio`; only packed buckets are. What was not given is not sent.
+    """
 
     relative_error_ratio: float = Field(default=RELATIVE_ERROR_RATIO, gt=0, lt=1)
+    collapsed: Halvings = 0
     zeros: int = Field(default=0, ge=0)
     buckets: dict[BucketIndex, Annotated[int, Field(ge=1)]] = Field(default_factory=dict, max_length=4096)
+    packed: Packed = ""
     minimum: float | None = None
     maximum: float | None = None
     total: float = 0.0
 
     @model_validator(mode="after")
     def _buckets_stand_for_numbers(self) -> Self:
-        widest = _LARGEST_LOG / _log_gamma(self.relative_error_ratio)
-        if any(abs(int(index)) > widest for index in self.buckets):
+        widest = _LARGEST_LOG / self.log_gamma + 1
+        if any(abs(index) > widest for index in self.counts()):
             raise ValueError(f"a bucket beyond {widest:.0f} stands for no number")
         return self
 
-    @property
-    def count(self) -> int:
-        return self.zeros + sum(self.buckets.values())
-
-
-class Sketch:
-    """Counts non-negative values in buckets whose width grows with the value."""
-
-    def __init__(self, relative_error_ratio: float = RELATIVE_ERROR_RATIO, most_buckets: int = MOST_BUCKETS) -> None:
-        if not 0 < relative_error_ratio < 1:
-            raise ValueError(f"relative error must lie between 0 and 1, got {relative_error_ratio}")
-        self._error = relative_error_ratio
-        self._most = most_buckets
-        self._log_gamma = _log_gamma(relative_error_ratio)
-        self._buckets: dict[int, int] = {}
-        self._zeros = 0
-        self._minimum = math.inf
-        self._maximum = -math.inf
-        self._total = 0.0
+    @model_serializer(mode="wrap")
+    def _only_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return only_given(self, dump)
 
     @property
     def count(self) -> int:
-        return self._zeros + sum(self._buckets.values())
+        return self.zeros + sum(self.counts().values())
 
-    def add(self, value: float, times: int = 1) -> None:
-        """Count `value`.
+    @property
+    def log_gamma(self) -> float:
+        """Logarithm of a bucket's upper bound over its lower one: bucket i holds (gamma^(i-1), gamma^i]."""
+        return log_gamma(self.relative_error_ratio, self.collapsed)
 
-        Raises:
-            ValueError: Negative or not finite.
-        """
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"a sketch takes finite values of 0 or more, got {value}")
-        if value <= SMALLEST_VALUE:
-            self._zeros += times
-        else:
-            index = math.ceil(math.log(value) / self._log_gamma)
-            self._buckets[index] = self._buckets.get(index, 0) + times
-            self._collapse()
-        self._minimum, self._maximum = min(self._minimum, value), max(self._maximum, value)
-        self._total += value * times
-
-    def quantile(self, fraction: float) -> float:
-        """Return the value below or at which `fraction` of the values lie, within the relative error.
-
-        Raises:
-            ValueError: Empty sketch, or `fraction` outside [0, 1].
-        """
-        if not 0 <= fraction <= 1 or self.count == 0:
-            raise ValueError(f"quantile {fraction} of a sketch with {self.count} values")
-        rank = max(1, math.ceil(fraction * self.count))
-        seen = self._zeros
-        if seen >= rank:
-            return 0.0
-        for index in sorted(self._buckets):
-            seen += self._buckets[index]
-            if seen >= rank:
-                middle = 2 * math.exp(index * self._log_gamma) / (1 + math.exp(self._log_gamma))
-                return min(max(middle, self._minimum), self._maximum)
-        return self._maximum
-
-    def mean(self) -> float:
-        """Return the exact mean of the values; 0 where there are none."""
-        return self._total / self.count if self.count else 0.0
-
-    def merge(self, other: SketchData) -> None:
-        """Add all values of `other`.
-
-        Raises:
-            ValueError: Another relative error: such buckets do not fit together.
-        """
-        if other.relative_error_ratio != self._error:
-            raise ValueError(f"sketches of errors {self._error} and {other.relative_error_ratio} cannot be merged")
-        for index, times in other.buckets.items():
-            self._buckets[int(index)] = self._buckets.get(int(index), 0) + times
-        self._zeros += other.zeros
-        self._total += other.total
-        self._minimum = min(self._minimum, math.inf if other.minimum is None else other.minimum)
-        self._maximum = max(self._maximum, -math.inf if other.maximum is None else other.maximum)
-        self._collapse()
-
-    def data(self) -> SketchData:
-        """Return the sketch as it crosses the wire."""
-        empty = self.count == 0
-        return SketchData(
-            relative_error_ratio=self._error,
-            zeros=self._zeros,
-            buckets={str(index): self._buckets[index] for index in sorted(self._buckets)},
-            minimum=None if empty else self._minimum,
-            maximum=None if empty else self._maximum,
-            total=self._total,
-        )
-
-    def _collapse(self) -> None:
-        # The smallest latencies lose their resolution first: nobody asks for their percentiles.
-        while len(self._buckets) > self._most:
-            lowest, next_lowest = sorted(self._buckets)[:2]
-            self._buckets[next_lowest] += self._buckets.pop(lowest)
+    def counts(self) -> Mapping[int, int]:
+        """Return bucket index -> count, zeros left out."""
+        return unpack(self.packed) if self.packed else {int(index): count for index, count in self.buckets.items()}
 
 
-def _log_gamma(relative_error_ratio: float) -> float:
-    """Return the logarithm of a bucket's upper bound over its lower one."""
-    return math.log((1 + relative_error_ratio) / (1 - relative_error_ratio))
+class Sketch(QuantileSketch):
+    """A quantile sketch that knows its message."""
+
+    def data(self, most_buckets: int | None = None) -> SketchData:
+        """Return the sketch as it crosses the wire, with at most so many buckets (null: all that there are)."""
+        return SketchData.model_validate(self.fields(most_buckets))
+
+
+def only_given(message: Message, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    """Return the fields that `message` was made with: defaults cost bytes and say nothing."""
+    fields: dict[str, Any] = dump(message)
+    return {name: value for name, value in fields.items() if name in message.model_fields_set}

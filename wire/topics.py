@@ -23,12 +23,17 @@ _PATTERNS = {
     "reported": f"d/(?P<device>{_NAME})/w/(?P<workload>{_NAME})/reported",
     "plan": f"d/(?P<device>{_NAME})/plan",
     "trial": f"d/(?P<device>{_NAME})/trial/(?P<item>{_NAME})",
+    "sample": f"d/(?P<device>{_NAME})/sample/(?P<item>{_NAME})",
     "ack": f"d/(?P<device>{_NAME})/ack",
     "presence": f"d/(?P<device>{_NAME})/presence",
     "inventory": f"d/(?P<device>{_NAME})/inventory",
     "event": f"d/(?P<device>{_NAME})/event",
     "metrics": f"d/(?P<device>{_NAME})/metrics",
     "sync": f"d/(?P<device>{_NAME})/sync",
+    "claim": f"d/(?P<device>{_NAME})/claim",
+    "claimed": f"d/(?P<device>{_NAME})/claimed",
+    "raw": f"d/(?P<device>{_NAME})/raw",
+    "raw_part": f"d/(?P<device>{_NAME})/raw/(?P<item>{_NAME})",
     "want": r"want/(?P<item>[0-9a-f])",
     "chunk": f"b/(?P<workload>{_DIGEST})/c/(?P<item>{_DIGEST})",
 }
@@ -37,7 +42,7 @@ _COMPILED = {kind: re.compile(f"{_ROOT}/(?P<fleet>{_NAME})/{pattern}") for kind,
 
 @dataclass(frozen=True)
 class Address:
-    """A topic taken apart. For chunks `workload` is None, `item` the chunk's digest; for trials `item` is the id."""
+    """A topic taken apart. For chunks `item` is the chunk's digest; for trials and samples it is the id."""
 
     fleet: str
     kind: str
@@ -74,6 +79,16 @@ class Topics:
     def trial(self, device: str, trial: str) -> str:
         return self._of(device, f"trial/{_checked(trial)}")
 
+    def sample(self, device: str, sample: str) -> str:
+        return self._of(device, f"sample/{_checked(sample)}")
+
+    def raw(self, device: str) -> str:
+        """Topic on which a device is asked for single queries."""
+        return self._of(device, "raw")
+
+    def raw_part(self, device: str, request: str) -> str:
+        return self._of(device, f"raw/{_checked(request)}")
+
     def ack(self, device: str) -> str:
         return self._of(device, "ack")
 
@@ -91,6 +106,12 @@ class Topics:
 
     def sync(self, device: str) -> str:
         return self._of(device, "sync")
+
+    def claim(self, device: str) -> str:
+        return self._of(device, "claim")
+
+    def claimed(self, device: str) -> str:
+        return self._of(device, "claimed")
 
     def want(self, bundle: str) -> str:
         """Topic on which a device asks for chunks of `bundle`; the shard follows from the digest."""

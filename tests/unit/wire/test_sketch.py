@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.base import decode, encode
+from wire.buckets import pack
 from wire.canonical import canonical_json
 from wire.errors import MalformedMessage
 from wire.sketch import MOST_BUCKETS, RELATIVE_ERROR_RATIO, SMALLEST_VALUE, Sketch, SketchData
@@ -41,9 +42,9 @@ def test_merging_is_counting_both(one: list[float], other: list[float]) -> None:
     merged.merge(sketch_of(other).data())
     both = sketch_of(one + other)
     assert merged.count == both.count == len(one) + len(other)
-    assert merged.data().minimum == min(one + other)
-    assert merged.data().maximum == max(one + other)
-    assert merged.mean() == pytest.approx(both.mean())
+    assert merged.minimum == pytest.approx(min(one + other), rel=1e-5)
+    assert merged.maximum == pytest.approx(max(one + other), rel=1e-5)
+    assert merged.mean() == pytest.approx(both.mean(), rel=1e-5)
 
 
 @given(one=st.lists(st.floats(1, 100), min_size=1), other=st.lists(st.floats(1, 100), min_size=1))
@@ -51,7 +52,41 @@ def test_without_collapse_the_merged_sketch_is_the_same_in_either_order(one: lis
     there, back = sketch_of(one), sketch_of(other)
     there.merge(back.data())
     back.merge(sketch_of(one).data())
-    assert there.data().buckets == back.data().buckets == sketch_of(one + other).data().buckets
+    assert there.counts() == back.counts() == sketch_of(one + other).counts()
+
+
+@given(
+    parts=st.lists(st.tuples(MANY, st.integers(2, 64)), min_size=1, max_size=5),
+    most=st.integers(2, 64),
+    fraction=FRACTIONS,
+)
+def test_adding_merging_and_collapsing_in_any_order_keep_counts_and_error(
+    parts: list[tuple[list[float], int]], most: int, fraction: float
+) -> None:
+    merged = Sketch(most_buckets=most)
+    for place, (values, buckets) in enumerate(parts):
+        if place % 2:
+            merged.merge(sketch_of(values).data(buckets))
+        else:
+            for value in values:
+                merged.add(value)
+    everything = [value for values, _ in parts for value in values]
+    assert (merged.count, len(merged.counts()) <= most) == (len(everything), True)
+    assert merged.minimum == pytest.approx(min(everything), rel=1e-5)
+    assert merged.maximum == pytest.approx(max(everything), rel=1e-5)
+    assert merged.total == pytest.approx(sum(everything), rel=1e-5)
+    right = exact(everything, fraction)
+    assert abs(merged.quantile(fraction) - right) <= merged.error_ratio * right * (1 + 1e-9) + 1e-5 * right
+
+
+@given(values=MANY, most=st.integers(2, 40), fraction=FRACTIONS)
+def test_a_short_message_keeps_the_error_that_it_names(values: list[float], most: int, fraction: float) -> None:
+    data = sketch_of(values).data(most)
+    received = Sketch()
+    received.merge(decode(SketchData, encode(data)))
+    assert (received.count, len(data.counts()) <= most) == (len(values), True)
+    right = exact(values, fraction)
+    assert abs(received.quantile(fraction) - right) <= (received.error_ratio + 1e-5) * right
 
 
 @given(values=MANY)
@@ -62,19 +97,33 @@ def test_nothing_is_lost_on_the_wire(values: list[float]) -> None:
     assert received.data() == sketch.data()
 
 
-def test_the_lowest_buckets_are_collapsed_first_and_the_tail_keeps_its_error() -> None:
+def test_buckets_by_name_and_packed_say_the_same() -> None:
+    named = decode(SketchData, canonical_json({"buckets": {"40": 3, "41": 17}, "zeros": 1}))
+    packed = decode(SketchData, canonical_json({"packed": pack({40: 3, 41: 17}), "zeros": 1}))
+    assert named.counts() == packed.counts() == {40: 3, 41: 17}
+    assert named.count == packed.count == 21
+    both = Sketch()
+    both.merge(named)
+    both.merge(packed)
+    assert both.counts() == {40: 6, 41: 34}
+
+
+def test_too_many_buckets_lose_resolution_everywhere_and_say_how_much() -> None:
     values = [1.01**power for power in range(2000)]
     sketch = sketch_of(values)
-    assert len(sketch.data().buckets) == MOST_BUCKETS
+    assert len(sketch.counts()) <= MOST_BUCKETS
     assert sketch.count == len(values)
-    assert sketch.quantile(0.99) == pytest.approx(exact(values, 0.99), rel=RELATIVE_ERROR_RATIO * (1 + 1e-9))
+    assert 0.02 < sketch.error_ratio < 0.09
+    for fraction in (0.0, 0.01, 0.5, 0.99):
+        assert sketch.quantile(fraction) == pytest.approx(exact(values, fraction), rel=sketch.error_ratio)
 
 
 def test_collapse_keeps_the_count_when_merging() -> None:
     low, high = sketch_of([1.0, 2.0, 3.0], most_buckets=2), sketch_of([100.0, 200.0], most_buckets=2)
     high.merge(low.data())
-    assert (high.count, len(high.data().buckets)) == (5, 2)
-    assert high.quantile(1.0) == pytest.approx(200.0, rel=RELATIVE_ERROR_RATIO)
+    assert (high.count, len(high.counts())) == (5, 2)
+    assert high.quantile(0.8) == pytest.approx(100.0, rel=high.error_ratio)
+    assert high.quantile(1.0) == 200.0
 
 
 def test_zero_and_what_is_below_a_nanosecond_are_zero() -> None:
@@ -100,9 +149,15 @@ def test_a_quantile_outside_0_to_1_is_refused(fraction: float) -> None:
 
 def test_an_empty_sketch_has_no_quantile_and_says_so() -> None:
     empty = Sketch()
-    assert (empty.count, empty.mean(), empty.data().minimum) == (0, 0.0, None)
+    assert (empty.count, empty.mean(), empty.data()) == (0, 0.0, SketchData())
     with pytest.raises(ValueError, match="0 values"):
         empty.quantile(0.5)
+
+
+def test_a_message_without_smallest_and_largest_has_quantiles_all_the_same() -> None:
+    received = Sketch()
+    received.merge(decode(SketchData, canonical_json({"packed": pack({40: 3, 41: 17})})))
+    assert [received.quantile(fraction) for fraction in (0.0, 0.5, 1.0)] == pytest.approx([2.2, 2.25, 2.25], rel=0.02)
 
 
 def test_sketches_of_different_errors_are_not_mixed() -> None:
@@ -124,6 +179,20 @@ def test_buckets_from_the_network_stand_for_numbers_and_counts(buckets: dict[str
         decode(SketchData, canonical_json({"buckets": buckets}))
 
 
-@given(value=st.floats(min_value=0, max_value=1e299, allow_subnormal=False))
+@pytest.mark.parametrize("most", [-1, 0, 1])
+def test_fewer_than_two_buckets_are_refused(most: int) -> None:
+    with pytest.raises(ValueError, match="2 buckets"):
+        Sketch(most_buckets=most)
+
+
+@pytest.mark.parametrize("buckets", [{99_999_999: 1}, {-40_000: 1}])
+def test_packed_buckets_stand_for_numbers_too(buckets: dict[int, int]) -> None:
+    with pytest.raises(MalformedMessage, match="bucket"):
+        decode(SketchData, canonical_json({"packed": pack(buckets)}))
+    with pytest.raises(MalformedMessage, match="packed"):
+        decode(SketchData, canonical_json({"packed": "AAA"}))
+
+
+@given(value=st.floats(min_value=0, max_value=1.7e308, allow_subnormal=False))
 def test_every_value_that_is_counted_can_be_sent(value: float) -> None:
     assert decode(SketchData, encode(sketch_of([value]).data())).count == 1

@@ -9,7 +9,7 @@ from wire.topics import SHARDS, Address, Topics, parse
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True)
 DIGESTS = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
-OF_A_DEVICE = ("plan", "ack", "presence", "inventory", "event", "metrics", "sync")
+OF_A_DEVICE = ("plan", "ack", "presence", "inventory", "event", "metrics", "sync", "claim", "claimed", "raw")
 
 
 @given(fleet=NAMES, device=NAMES, workload=NAMES)
@@ -29,6 +29,8 @@ def test_topics_of_a_device_come_back(kind: str, fleet: str, device: str) -> Non
 def test_topics_with_an_item_come_back(fleet: str, device: str, trial: str, bundle: str, chunk: str) -> None:
     topics = Topics(fleet)
     assert parse(topics.trial(device, trial)) == Address(fleet, "trial", device, item=trial)
+    assert parse(topics.sample(device, trial)) == Address(fleet, "sample", device, item=trial)
+    assert parse(topics.raw_part(device, trial)) == Address(fleet, "raw_part", device, item=trial)
     assert parse(topics.chunk(bundle, chunk)) == Address(fleet, "chunk", item=chunk, bundle=bundle)
     assert parse(topics.want(bundle)) == Address(fleet, "want", item=bundle[0])
 

@@ -1,1 +1,0 @@
-"""Where queries come from: one source a module, behind `base.Source`."""
