@@ -1,30 +1,37 @@
 """Child processes: how the control process starts, limits, ends and reaps its workers.
 
-Decides: the environment (telemetry off, thread counts), a process group of their own, death with the agent, and what
-should hold the memory cap: a cgroup where one may be made, else an rlimit. Leaves out: what workers do, and how a child
-takes its cap on (`agent/launch.py`).
+Decides: the environment (nothing secret, telemetry off, thread counts), a process group of their own, death with the
+agent, what a worker may see, and what should hold its limits: a cgroup where one may be made, else an rlimit. Leaves
+out: what workers do, and how a child takes limits and sandbox on (`agent/launch.py`).
 
 Example: `spawn(Command("agent.serve.worker", (str(order),), threads=1))`.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.device.cgroup import Leaf, make_leaf
-from agent.launch import LAUNCHED
+from agent.device.sandbox import identity
+from agent.device.sandbox.environment import scrubbed
+from agent.launch import LAUNCHED, NOT_LAUNCHED
 
 log = logging.getLogger(__name__)
 
 CapBy = Literal["cgroup", "rlimit"]
+SandboxMode = Literal["best_effort", "required", "off"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PACKAGE_ROOT = str(Path(__file__).resolve().parent.parent)
@@ -32,29 +39,74 @@ LONGEST_LINE_BYTES = 1024 * 1024
 GRACE_S = 3.0
 """How long a worker may take to end itself before it is killed."""
 
+SEND_TIMEOUT_S = 2.0
+"""A child that leaves its commands unread for so long is not heard any more."""
+
+_CLOSED = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN})
+
 
 @dataclass(frozen=True)
 class Command:
-    """A worker to be started: its module (with a `main(arguments) -> int`), arguments, engine threads, memory cap."""
+    """A worker to be started: its module (with a `main(arguments) -> int`), arguments, limits, and what it may see.
+
+    `stdin_socket`: its stdin is an end of a Unix socket, so that descriptors can be sent to it (`Child.send`).
+    `readable`, `writable`: files and folders that it may use besides interpreter and libraries. Where neither is given,
+    nothing is said about files. `network`: it may make sockets and connect them. `user`: a user of its own, where the
+    agent may change to it. `cpu_quota_ratio`: 0.5 is half of one core's time.
+    """
 
     module: str
     arguments: tuple[str, ...]
     threads: int = 1
     cap_bytes: int | None = None
+    stdin_socket: bool = False
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    network: bool = False
+    user: str | None = None
+    cores: tuple[int, ...] | None = None
+    nice: int = 0
+    cpu_quota_ratio: float | None = None
+    sandbox: SandboxMode = "best_effort"
+
+    def settings(self, leaf: Leaf | None) -> dict[str, Any]:
+        """Return what `agent/launch.py` is told of all this, once files are handed over to the worker's user."""
+        return {
+            "parent": os.getpid(),
+            "cap_bytes": self.cap_bytes,
+            "cgroups": [str(path) for path in leaf.processes_files] if leaf is not None else [],
+            "cores": self.cores,
+            "nice": self.nice,
+            "quota_ratio": self.cpu_quota_ratio,
+            "quota_by": "cgroup" if leaf is not None and leaf.holds_quota else None,
+            "mode": self.sandbox,
+            "network": self.network,
+            "readable": [str(path) for path in self.readable],
+            "writable": [str(path) for path in self.writable],
+            "user": self.user,
+            "lacks": _hand_over(self),
+        }
 
 
 class Child:
     """A running worker: its process, and the cgroup that goes with it.
 
     `launched`: its own main has begun; what goes wrong before is no fault of what it was to run. `cap_by`: what holds
-    its memory cap, as the child itself said; null without a cap, or as long as nothing is known. Both are told by the
-    first of its `lines`.
+    its memory cap, as the child itself said; null without a cap, or as long as nothing is known. `sandbox`: what it is
+    confined by. All are told by the first of its `lines`. `refusal`: why it did not become the worker, if it said so.
+    `socket`: the other end of its stdin, where that is a socket.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], leaf: Leaf | None) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], leaf: Leaf | None, commands: socket.socket | None = None
+    ) -> None:
         self.process = process
         self.launched = False
         self.cap_by: CapBy | None = None
+        self.sandbox: Mapping[str, Any] = {}
+        self.refusal = ""
+        self.socket = commands
+        self._sending = threading.Lock()
         self._leaf = leaf
 
     @property
@@ -67,8 +119,33 @@ class Child:
 
     def kill(self) -> None:
         """End the worker and everything that it started, at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        leaf = self._leaf
+        reached = leaf is not None and leaf.kill()
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)  # it may not have joined its cgroup yet
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            if not reached:
+                raise
+
+    def send(self, command: Mapping[str, Any], *descriptors: int) -> None:
+        """Send one JSON line, with file descriptors; a child that has ended does not hear it, which is no error.
+
+        Raises:
+            OSError: It did not take the line in time. Part of it may have gone: nothing more may be sent.
+            ValueError: Its stdin is no socket.
+        """
+        if self.socket is None:
+            raise ValueError("only a child with a socket at its stdin can be sent to")
+        line = json.dumps(command).encode() + b"\n"
+        with self._sending:
+            try:
+                sent = socket.send_fds(self.socket, [line], list(descriptors))
+                self.socket.sendall(line[sent:])
+            except OSError as exc:
+                if exc.errno not in _CLOSED:
+                    raise
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Return the exit code (negative: the signal), or None where it still runs after `timeout_s`."""
@@ -82,10 +159,20 @@ class Child:
         pipe = self.process.stdout
         while pipe is not None and (raw := pipe.readline(LONGEST_LINE_BYTES)):
             line = _parsed(raw)
-            if line is not None and line.get("event") == LAUNCHED and not self.launched:
-                self.launched, self.cap_by = True, line.get("memory_cap_by")
-            elif line is not None:
+            if line is not None and not (not self.launched and self._heard(line)):
                 yield line
+
+    def _heard(self, line: Mapping[str, Any]) -> bool:
+        """Take in what the launcher says; return whether this line was its."""
+        if line.get("event") == NOT_LAUNCHED:
+            self.refusal = str(line.get("detail"))
+            return True
+        if line.get("event") != LAUNCHED:
+            return False
+        self.launched, self.cap_by, self.sandbox = True, line.get("memory_cap_by"), line.get("sandbox") or {}
+        for lack in self.sandbox.get("lacks") or ():
+            _warn(lack)
+        return True
 
     def was_out_of_memory(self) -> bool:
         """Return whether the kernel killed something in the worker's cgroup for its cap."""
@@ -97,16 +184,19 @@ class Child:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        if self.socket is not None:
+            with self._sending:
+                self.socket.close()
         if self._leaf is not None:
             self._leaf.drop()
             self._leaf = None
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Return the environment of every worker: telemetry off and thread counts set before anything is imported."""
+    """Return the environment of every worker: nothing secret, telemetry off, threads counted before any import."""
     paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
-        **os.environ,
+        **scrubbed(os.environ),
         "PYTHONPATH": os.pathsep.join(paths),
         "ORT_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
@@ -115,7 +205,7 @@ def worker_environment(threads: int) -> dict[str, str]:
 
 
 def spawn(command: Command, errors: int | None = None) -> Child:
-    """Start a worker in a process group of its own, with pipes at its stdin and stdout.
+    """Start a worker in a process group of its own, with a pipe or socket at its stdin and a pipe at its stdout.
 
     Args:
         command: What to start. The thread that calls this must live as long as the child: Linux binds them.
@@ -123,13 +213,14 @@ def spawn(command: Command, errors: int | None = None) -> Child:
     Raises:
         OSError: The process could not be made.
     """
-    leaf = make_leaf(command.cap_bytes) if command.cap_bytes is not None else None
-    cap = (str(command.cap_bytes or ""), str(leaf.processes_file) if leaf is not None else "")
-    launch = ["-m", "agent.launch", str(os.getpid()), *cap, command.module, *command.arguments]
+    leaf = _leaf_of(command)
+    ours, theirs = _stdin_of(command)
+    # -P: the folder that the agent happens to stand in is none to import from.
+    launch = ["-P", "-m", "agent.launch", json.dumps(command.settings(leaf)), command.module, *command.arguments]
     try:
         process = subprocess.Popen(
             [sys.executable, *launch],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE if theirs is None else theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=errors,
             env=worker_environment(command.threads),
@@ -138,8 +229,47 @@ def spawn(command: Command, errors: int | None = None) -> Child:
     except OSError:
         if leaf is not None:
             leaf.drop()
+        if ours is not None:
+            ours.close()
         raise
-    return Child(process, leaf)
+    finally:
+        if theirs is not None:
+            theirs.close()
+    return Child(process, leaf, ours)
+
+
+@cache
+def _warn(lack: str) -> None:
+    """Say once, not with every worker, what the sandbox lacks on this host."""
+    log.warning("workers run without a part of their sandbox: %s", lack)
+
+
+def _hand_over(command: Command) -> list[str]:
+    """Make the worker's files its own user's; return what stands against that user."""
+    if command.user is None:
+        return []
+    refusal = identity.why_not(command.user)
+    if refusal is None:
+        try:
+            identity.hand_over(command.user, command.readable, command.writable)
+        except OSError as exc:
+            refusal = f"{exc.filename}: {exc.strerror}"
+    return [f"user: {refusal}"] if refusal is not None else []
+
+
+def _leaf_of(command: Command) -> Leaf | None:
+    if command.cap_bytes is None and command.cpu_quota_ratio is None:
+        return None
+    return make_leaf(command.cap_bytes, command.cpu_quota_ratio)
+
+
+def _stdin_of(command: Command) -> tuple[socket.socket | None, socket.socket | None]:
+    """Return our end and the child's; nothing where a pipe will do."""
+    if not command.stdin_socket:
+        return None, None
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.settimeout(SEND_TIMEOUT_S)
+    return ours, theirs
 
 
 def cap_kind() -> CapBy:

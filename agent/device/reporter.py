@@ -14,6 +14,8 @@ from agent.update.vocabulary import Saved, Tell
 from wire.base import Message, encode
 from wire.canonical import sha256_hex
 from wire.presence import Event, Inventory, Presence, Sync
+from wire.raw import RawPart
+from wire.sample import SamplePart
 from wire.telemetry import Metrics, WorkloadMetrics
 from wire.topics import Topics
 from wire.trial import TrialPart
@@ -21,6 +23,10 @@ from wire.update import Have, Reported
 
 MOST_UNTOLD = 256
 """Events kept for a broker that is away; the oldest go first."""
+
+
+MOST_WORKLOADS = 64
+"""Entries of a metrics message: the workloads, and bundles that ended within the interval."""
 
 
 class Publisher(Protocol):
@@ -119,8 +125,24 @@ class Reporter:
         """Publish a slice of a trial's record."""
         return self._publisher.publish(self._topics.trial(self._config.device, part.trial), part)
 
-    def say_metrics(self, interval_s: float, workloads: tuple[WorkloadMetrics, ...]) -> None:
-        """Publish one interval; without a broker it is lost, as metrics may be."""
+    def send_sample(self, part: SamplePart) -> bool:
+        """Publish a slice of a captured sample."""
+        return self._publisher.publish(self._topics.sample(self._config.device, part.sample), part)
+
+    def send_raw(self, part: RawPart) -> bool:
+        """Publish records of single queries."""
+        return self._publisher.publish(self._topics.raw_part(self._config.device, part.request), part)
+
+    def say_metrics(
+        self, interval_s: float, workloads: tuple[WorkloadMetrics, ...], next_s: float | None = None
+    ) -> None:
+        """Publish one interval; without a broker it is lost, as metrics may be.
+
+        Args:
+            interval_s: What it covers [s].
+            workloads: What was counted; more than 64 are cut off.
+            next_s: When the next one follows [s]; null: after another interval.
+        """
         vitals = read_vitals()
         metrics = Metrics(
             fleet=self._config.fleet,
@@ -129,7 +151,8 @@ class Reporter:
             seq=self._identity.next_seq(),
             at_s=self._identity.now_s(),
             interval_s=interval_s,
-            workloads=workloads,
+            workloads=workloads[:MOST_WORKLOADS],
+            next_s=next_s,
             agent_pss_bytes=vitals.agent_pss_bytes,
             memory_available_bytes=vitals.memory_available_bytes,
             temperature_celsius=vitals.temperature_celsius,

@@ -5,10 +5,13 @@ conditions while they measure (`agent/measure/conditions.py`).
 """
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 _KIB = 1024
+MEMORY_EVERY_S = 10.0
+"""Reading a proportional set size walks all pages: too dear for every line of metrics."""
 _THROTTLE_FILES = (
     "sys/devices/platform/soc/soc:firmware/get_throttled",
     "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
@@ -28,10 +31,33 @@ class Vitals:
     throttled: bool | None
 
 
+class OwnMemory:
+    """This process's proportional set size, read now and then."""
+
+    def __init__(self, root: Path = Path("/"), every_s: float = MEMORY_EVERY_S) -> None:
+        self._root = root
+        self._every_s = every_s
+        self._read_at: float | None = None
+        self._bytes: int | None = None
+
+    def pss_bytes(self) -> int | None:
+        """Return what is in use, at most `every_s` old [bytes]; None where the kernel does not tell."""
+        now = time.monotonic()
+        if self._read_at is None or now - self._read_at >= self._every_s:
+            self._read_at = now
+            self._bytes = pss_bytes(self._root)
+        return self._bytes
+
+
+def pss_bytes(root: Path = Path("/")) -> int | None:
+    """Return this process's proportional set size [bytes]; None where the kernel does not tell."""
+    return _kib_line(root / "proc/self/smaps_rollup", "Pss:")
+
+
 def read_vitals(root: Path = Path("/")) -> Vitals:
     """Return how the device does now."""
     return Vitals(
-        agent_pss_bytes=_kib_line(root / "proc/self/smaps_rollup", "Pss:"),
+        agent_pss_bytes=pss_bytes(root),
         memory_available_bytes=_kib_line(root / "proc/meminfo", "MemAvailable:"),
         temperature_celsius=_hottest_celsius(root),
         load_1m=_load(),

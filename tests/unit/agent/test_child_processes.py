@@ -98,15 +98,15 @@ def test_a_cgroup_holds_the_cap_and_is_dropped(tmp_path: Path, monkeypatch: pyte
 
 def own_leaves() -> list[Path]:
     """Return the leaves that this process has made."""
-    found = cgroup._own_cgroup()
-    return sorted(found[0].glob(f"{cgroup.PREFIX}{os.getpid()}-*")) if found is not None else []
+    place = cgroup.own_place()
+    return sorted(place.memory.glob(f"{cgroup.PREFIX}{os.getpid()}-*")) if place is not None else []
 
 
 SHOW_LIMIT = "import json, resource; print(json.dumps({'limit': resource.getrlimit(resource.RLIMIT_DATA)[0]}))"
 
 
 def test_without_a_cgroup_an_rlimit_holds_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroup, "_own_cgroup", lambda: None)
+    monkeypatch.setattr(cgroup, "own_place", lambda: None)
     child = spawn(Command(module(tmp_path, monkeypatch, SHOW_LIMIT), (), cap_bytes=CAP_BYTES))
     assert_held_by_an_rlimit(child)
 
@@ -115,8 +115,8 @@ def test_without_a_cgroup_an_rlimit_holds_the_cap(tmp_path: Path, monkeypatch: p
 def test_an_agent_that_starts_meanwhile_leaves_the_leaf_to_the_child_that_will_join(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def raced(limit_bytes: int) -> cgroup.Leaf | None:
-        leaf = cgroup.make_leaf(limit_bytes)
+    def raced(limit_bytes: int | None, quota_ratio: float | None) -> cgroup.Leaf | None:
+        leaf = cgroup.make_leaf(limit_bytes, quota_ratio)
         subprocess.run([sys.executable, "-c", "from agent.device import cgroup; cgroup.sweep()"], check=True, cwd=ROOT)
         return leaf
 
@@ -132,8 +132,8 @@ def test_an_agent_that_starts_meanwhile_leaves_the_leaf_to_the_child_that_will_j
 def test_a_cgroup_that_is_gone_before_the_child_joins_is_replaced_by_an_rlimit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(limit_bytes: int) -> cgroup.Leaf | None:
-        leaf = cgroup.make_leaf(limit_bytes)
+    def lost(limit_bytes: int | None, quota_ratio: float | None) -> cgroup.Leaf | None:
+        leaf = cgroup.make_leaf(limit_bytes, quota_ratio)
         assert leaf is not None
         leaf.folder.rmdir()
         return leaf
@@ -162,4 +162,61 @@ def test_an_end_before_the_workers_main_is_told_apart(
     assert list(child.lines()) == []
     assert child.wait(30) != 0
     assert not child.launched
+    child.release()
+
+
+ECHO = (
+    "import json, os, socket; s = socket.socket(fileno=0); data, fds, _, _ = socket.recv_fds(s, 1000, 4); "
+    "os.write(fds[0], data); print(json.dumps({'descriptors': len(fds)}), flush=True); s.recv(1)"
+)
+
+
+def test_a_line_and_a_descriptor_reach_a_child_over_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = spawn(Command(module(tmp_path, monkeypatch, ECHO), (), stdin_socket=True, readable=(tmp_path,)))
+    with (tmp_path / "given").open("wb") as given:
+        child.send({"do": "attach"}, given.fileno())
+    assert next(child.lines()) == {"descriptors": 1}
+    assert (tmp_path / "given").read_text() == '{"do": "attach"}\n'  # opened out here, written in there
+    assert child.socket is not None
+    child.socket.close()  # the end of its commands
+    assert child.wait(30) == 0
+    child.send({"do": "stop"})  # nobody hears it, and that is no fault
+    child.release()
+    child.send({"do": "stop"})
+
+
+def test_a_child_that_has_ended_is_not_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = spawn(Command(module(tmp_path, monkeypatch, "pass"), (), stdin_socket=True))
+    assert child.wait(30) == 0
+    child.send({"do": "stop"})
+    child.release()
+
+
+def test_a_child_that_does_not_read_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.child.SEND_TIMEOUT_S", 0.1)
+    child = spawn(Command(module(tmp_path, monkeypatch, "import time; time.sleep(600)"), (), stdin_socket=True))
+    with pytest.raises(OSError, match="timed out"):
+        child.send({"text": "x" * 4_000_000})
+    child.kill()
+    assert child.wait(30) == -signal.SIGKILL
+    child.release()
+
+
+def test_only_a_socket_can_be_sent_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = spawn(Command(module(tmp_path, monkeypatch, "pass"), ()))
+    with pytest.raises(ValueError, match="socket at its stdin"):
+        child.send({})
+    assert child.wait(30) == 0
+    child.release()
+
+
+def test_the_folder_that_the_agent_stands_in_is_not_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/json.py").write_text("raise SystemExit('imported from where the agent stands')")
+    name = module(tmp_path, monkeypatch, "pass")
+    monkeypatch.chdir(tmp_path / "here")
+    child = spawn(Command(name, ()))
+    assert child.wait(30) == 0
     child.release()
