@@ -2,21 +2,22 @@
 
     python -m agent.warm [CACHE_DIR]        prints one JSON object
 
-Decides: that kernels are linked into a library where the device has a linker, and that numba's cache is filled in any
-case; then a second process proves that both are found. Runs in child processes: the control process stays light.
+Decides: that the kernels' machine code is kept in the best form that the device can make (a library, else an object),
+and that numba's cache is filled in any case; then a second process proves that both are found, and says which form
+workers will use. Runs in child processes: the control process stays light. What is warm is only looked at, so that a
+unit may call this before each start, and a worker that may not write there never has to.
 """
 
 import fcntl
 import json
 import os
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.child import worker_environment
 from agent.errors import EngineFailed
+from agent.inference.kept import expected_digests, whole
 from agent.inference.limits import kernel_folder
 
 REPORT_NAME = "warm.json"
@@ -26,37 +27,54 @@ TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class WarmReport:
-    """What was compiled: kernel -> seconds; whether a fresh process found all of it, and how."""
+    """What was compiled: kernel -> seconds; how a fresh process found it, and why not as a library.
+
+    form: how workers will load kernels: `library`, `llvmlite` or `numba`. kept_s: making library and object [s].
+    """
 
     folder: str
     compiled_s: dict[str, float]
-    library: bool
-    library_s: float
+    kept_s: float
     refused: str
+    form: str
     cache_hits: int
     cache_misses: int
     load_ms: float
 
 
-def ensure_warm(cache_dir: Path | None = None) -> Path:
+def ensure_warm(cache_dir: Path | None = None, *, force: bool = False) -> Path:
     """Compile the kernels unless this release has done so on this processor; return their folder.
 
+    Args:
+        cache_dir: Under which compiled kernels are kept; None: the user's cache.
+        force: Compile in any case.
     Raises:
         EngineFailed: The child process failed (its last output is in the text), or the folder cannot be written.
     """
     folder = kernel_folder(cache_dir)
-    if (folder / REPORT_NAME).is_file():
+    if not force and read_report(folder) is not None:
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("a") as lock:
             # Workers that start together compile once: the others wait and find it done.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / REPORT_NAME).is_file():
+            if force or read_report(folder) is None:
                 warm(cache_dir)
     except OSError as exc:
         raise EngineFailed(f"kernels cannot be kept in {folder}: {exc}; name another cache folder") from exc
     return folder
+
+
+def read_report(folder: Path) -> WarmReport | None:
+    """Return the report of the kernels in `folder`; None where they are not all there, each as it was written."""
+    try:
+        report = WarmReport(**json.loads((folder / REPORT_NAME).read_bytes()))
+        for name in expected_digests(folder):
+            whole(folder, name)
+    except (OSError, ValueError, TypeError):
+        return None
+    return report
 
 
 def warm(cache_dir: Path | None = None) -> WarmReport:
@@ -74,11 +92,16 @@ def warm(cache_dir: Path | None = None) -> WarmReport:
         raise EngineFailed(f"{report.cache_misses} kernels were not found in {folder}: can the agent write there?")
     temporary = folder / f"{REPORT_NAME}.{os.getpid()}"
     temporary.write_text(json.dumps(asdict(report)))
+    temporary.chmod(0o644)  # workers may run as another user
     os.replace(temporary, folder / REPORT_NAME)
     return report
 
 
 def _child(step: str, cache_dir: Path | None) -> dict[str, Any]:
+    import subprocess  # a worker only looks, and starts nothing
+
+    from agent.child import worker_environment
+
     command = [sys.executable, "-m", "agent.inference.kernels.build", step]
     command += [] if cache_dir is None else [str(cache_dir)]
     ended = subprocess.run(command, env=worker_environment(1), capture_output=True, timeout=TIMEOUT_S, check=False)

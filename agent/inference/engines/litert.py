@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agent.errors import EngineFailed
 from agent.inference.engines.base import TensorInfo, checked_options, import_failure, installed_version
-from wire.presence import EngineInfo
 from wire.spec import Quantisation
 
 if TYPE_CHECKING:
     from agent.inference.engines.base import Array
+    from wire.presence import EngineInfo
 
 NAME = "litert"
 DISTRIBUTIONS = ("ai-edge-litert",)
 DEFAULTS: Mapping[str, Any] = {"xnnpack": True}
 
 
-def available() -> EngineInfo | None:
+def available() -> "EngineInfo | None":
     """Return what is installed, without importing it; None where it is missing."""
     version = installed_version("ai_edge_litert", DISTRIBUTIONS)
     if version is None:
         return None
+    from wire.presence import EngineInfo  # a worker has no use for it
+
     return EngineInfo(name=NAME, version=version, formats=("tflite",), providers=("XNNPACK", "reference"))
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agent.errors import EngineFailed
 from agent.inference.engines.base import TensorInfo, checked_options, import_failure, installed_version
-from wire.presence import EngineInfo
 
 if TYPE_CHECKING:
     from agent.inference.engines.base import Array
+    from wire.presence import EngineInfo
 
 NAME = "onnxruntime"
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
@@ -32,11 +32,13 @@ DTYPES = {
 }
 
 
-def available() -> EngineInfo | None:
+def available() -> "EngineInfo | None":
     """Return what is installed, without importing it; None where it is missing."""
     version = installed_version("onnxruntime", DISTRIBUTIONS)
     if version is None:
         return None
+    from wire.presence import EngineInfo  # a worker has no use for it
+
     return EngineInfo(name=NAME, version=version, formats=("onnx",), providers=("CPUExecutionProvider",))
 
 

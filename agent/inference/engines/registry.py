@@ -2,10 +2,13 @@
 
 import importlib
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from agent.errors import EngineUnavailable
 from agent.inference.engines.base import Engine
-from wire.presence import EngineInfo
+
+if TYPE_CHECKING:
+    from wire.presence import EngineInfo
 
 ENGINES: dict[str, tuple[str, str]] = {
     "onnxruntime": ("agent.inference.engines.onnxruntime", "OnnxRuntimeEngine"),
@@ -27,15 +30,15 @@ def engine_class(name: str) -> type[Engine]:
     return found
 
 
-def available_engines(allowed: Collection[str] | None = None) -> tuple[EngineInfo, ...]:
+def available_engines(allowed: Collection[str] | None = None) -> "tuple[EngineInfo, ...]":
     """Return the engines that are installed here, without importing them.
 
     Args:
         allowed: Names that the configuration allows; None allows all.
     """
-    found = []
+    found: list[EngineInfo] = []
     for name, (module, _) in ENGINES.items():
         if allowed is None or name in allowed:
-            info: EngineInfo | None = importlib.import_module(module).available()
+            info = importlib.import_module(module).available()
             found += [] if info is None else [info]
     return tuple(found)

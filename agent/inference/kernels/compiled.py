@@ -1,8 +1,9 @@
 """How a kernel becomes machine code, and how it is called.
 
-Decides: eager signatures, no parallel threads, no fast-math, and where a process takes the code from: the library that
-`agent warm` has linked (`library.py`; 16 ms to load), else numba with its on-disk cache (0.6 s and 170 MB a process,
-even when nothing is compiled). A worker whose pipeline needs no kernel loads neither.
+Decides: eager signatures, no parallel threads, no fast-math, and where a process takes the code from, the same for all
+kernels. In this order: the `library` that `agent warm` has linked, the object that it keeps beside it, loaded by
+`llvmlite` alone, `numba` with its cache on disk. ADR 0022 has what each costs. A worker whose pipeline needs no kernel
+loads none of them.
 
     @kernel("void(float32[::1], float32[::1])")
     def double(values: Floats, out: Floats) -> None: ...
@@ -16,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from agent.inference.kernels.native import Code, open_code, warn
 from agent.inference.kernels.signature import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
-LIBRARY_NAME = "kernels.so"
 
 
 class Kernel(Generic[P, R]):
@@ -33,6 +34,7 @@ class Kernel(Generic[P, R]):
         self.__doc__ = python.__doc__
         self._native: Any = None
         self._numba: Callable[P, R] | None = None
+        self._form = ""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.bind(*args, **kwargs)()
@@ -44,19 +46,21 @@ class Kernel(Generic[P, R]):
         return Bound(self, args)
 
     def load(self) -> str:
-        """Make the machine code ready; return where it came from: `library` or `numba`."""
+        """Make the machine code ready; return where it came from: `library`, `llvmlite` or `numba`."""
         if self._native is None and self._numba is None:
-            folder = os.environ.get("NUMBA_CACHE_DIR")
-            library = Path(folder) / LIBRARY_NAME if folder else None
-            if library is not None and library.is_file():
-                self._native = self.signature.native(library, self.name)
+            code = _kept_code()
+            if code is not None:
+                self._native = self.signature.function_at(code.address(self.name))
+                self._form = code.form
             else:
                 self._numba = self.dispatcher()
-        return "library" if self._native is not None else "numba"
+                self._form = "numba"
+            _LOADED.add(self._form)
+        return self._form
 
     def ready(self, args: tuple[Any, ...]) -> Callable[[], R]:
         """Return the machine code with its arguments filled in."""
-        if self.load() == "library":
+        if self.load() != "numba":
             function, values = self._native, self.signature.flatten(args)
 
             def call_native() -> R:
@@ -77,7 +81,12 @@ class Kernel(Generic[P, R]):
         import numba
 
         register_inner()
-        return numba.njit([self.signature.text], cache=True, error_model="numpy")(self.python)
+        try:
+            return numba.njit([self.signature.text], cache=True, error_model="numpy")(self.python)
+        except RuntimeError as exc:
+            # numba refuses a cache that it cannot write, even for reading: a sandboxed worker compiles in memory.
+            warn("kernel %s is compiled anew in each process: %s", self.name, exc)
+            return numba.njit([self.signature.text], error_model="numpy")(self.python)
 
 
 class Bound(Generic[R]):
@@ -99,6 +108,9 @@ class Bound(Generic[R]):
 KERNELS: dict[str, Kernel[Any, Any]] = {}
 """All kernels by name; `agent warm` compiles them."""
 
+_LOADED: set[str] = set()
+"""Where the kernels that are loaded came from."""
+
 _INNER: list[Callable[..., Any]] = []
 """Functions that kernels call and that numba has not been told of yet."""
 
@@ -119,6 +131,16 @@ def inner(python: Callable[P, R]) -> Callable[P, R]:
     """Let kernels call `python`; in Python it stays what it is."""
     _INNER.append(python)
     return python
+
+
+def loaded_form() -> str:
+    """Return where this process has its kernels from: `library`, `llvmlite`, `numba`, or `none` so far."""
+    return "+".join(sorted(_LOADED)) or "none"
+
+
+def _kept_code() -> Code | None:
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    return open_code(Path(folder)) if folder else None
 
 
 def register_inner() -> None:

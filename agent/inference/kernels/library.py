@@ -1,120 +1,86 @@
-"""Link all kernels into one small shared library, once, when the agent is installed.
+"""Keep all kernels as machine code, once, when the agent is installed: an object, and where it can be linked a library.
 
-Decides: how machine code is made (numba compiles, LLVM emits position-independent code for this processor, the
-system's linker links) and where it lies. Leaves out: when (`agent/warm.py`).
-
-Kernels neither allocate nor raise, so the only symbols left open are numba's error paths; they are made weak. A device
-without a linker keeps numba with its cache.
+Decides: what lies in the kernels' folder, and that it is never half there. `kernels.so` is made by the system's linker;
+`kernels.o` is what llvmlite loads on a device without one; `kernels.sha256` holds their digests, in the form that
+`sha256sum --check` reads: machine code that a worn card has changed must not run. Leaves out: when (`agent/warm.py`),
+how the code is made (`emit.py`) and loaded (`native.py`).
 """
 
-import importlib
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from agent.errors import EngineFailed
+from agent.inference.kept import DIGESTS_NAME, LIBRARY_NAME, OBJECT_NAME
 from agent.inference.kernels import cast, classify, series, table
-from agent.inference.kernels.compiled import KERNELS, LIBRARY_NAME, Kernel, register_inner
+from agent.inference.kernels.compiled import KERNELS
+from agent.inference.kernels.emit import object_code
 
 SOURCES = (cast, classify, series, table)
 """Importing them registers their kernels."""
 
-LINKERS = (("cc", "-shared", "-lm"), ("gcc", "-shared", "-lm"), ("clang", "-shared", "-lm"), ("ld", "-shared"))
+LINKERS = (("cc", "-shared", "-lm"), ("gcc", "-shared", "-lm"), ("clang", "-shared", "-lm"), ("ld", "-shared", "-lm"))
 LINK_TIMEOUT_S = 60
-ERROR_PATHS = ("NRT_", "Py", "numba_")
-"""Functions of numba and Python that only a kernel that allocates or raises would call."""
+FILE_MODE, FOLDER_MODE = 0o644, 0o755
+"""Workers may run as another user: they read, and never write."""
 
 
-def build_library(folder: Path) -> Path:
-    """Compile and link all kernels into `folder`; an older library is replaced atomically.
+def keep_kernels(folder: Path) -> str:
+    """Compile all kernels into `folder`; return why there is no library, or "" where there is one.
 
-    Raises:
-        EngineFailed: No linker, or it refuses.
+    What lay there is replaced file by file, the digests last: until then the older digests refuse the new files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        objects = []
-        for name, kernel in sorted(KERNELS.items()):
-            path = Path(work) / f"{name}.o"
-            path.write_bytes(object_code(kernel))
-            objects.append(str(path))
-        linked = Path(work) / LIBRARY_NAME
-        _link(objects, linked)
-        os.replace(linked, folder / LIBRARY_NAME)
-    return folder / LIBRARY_NAME
+    folder.chmod(FOLDER_MODE)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work, refused = Path(name), ""
+        try:
+            (work / OBJECT_NAME).write_bytes(object_code(kernel for _, kernel in sorted(KERNELS.items())))
+            link(work / OBJECT_NAME, work / LIBRARY_NAME)
+        except EngineFailed as exc:
+            refused = str(exc)
+        _replace(work, folder)
+    return refused
 
 
-def object_code(kernel: Kernel[Any, Any]) -> bytes:
-    """Return position-independent object code in which `kernel` is a C function of its own name."""
-    import llvmlite.binding as llvm
-    import numba
-
-    register_inner()
-    callback: Any = numba.cfunc(_c_signature(kernel), error_model="numpy")(_c_form(kernel))
-    # numba offers a function's LLVM text only by `inspect_llvm`, which is that of this attribute's library.
-    module = llvm.parse_assembly(callback.inspect_llvm())
-    for function in module.functions:
-        if function.name == callback.native_name:
-            function.name = kernel.name
-        elif function.is_declaration and function.name.startswith(ERROR_PATHS):
-            function.linkage = "external_weak"
-        elif not function.is_declaration:
-            function.linkage = "internal"
-    return _machine().emit_object(module)  # type: ignore[no-any-return]
+def _replace(work: Path, folder: Path) -> None:
+    """Move what was made from `work` into `folder`; what was not made is not left there either."""
+    lines = []
+    for name in (OBJECT_NAME, LIBRARY_NAME):
+        if (work / name).exists():
+            lines.append(f"{hashlib.sha256((work / name).read_bytes()).hexdigest()}  {name}\n")
+            (work / name).chmod(FILE_MODE)
+            os.replace(work / name, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    (work / DIGESTS_NAME).write_text("".join(lines))
+    (work / DIGESTS_NAME).chmod(FILE_MODE)
+    os.replace(work / DIGESTS_NAME, folder / DIGESTS_NAME)
 
 
-def _machine() -> Any:
-    import llvmlite.binding as llvm
+def link(compiled: Path, linked: Path) -> None:
+    """Make a shared library of an object by the first linker that can.
 
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    features = llvm.get_host_cpu_features().flatten()
-    return target.create_target_machine(llvm.get_host_cpu_name(), features, opt=3, reloc="pic")
-
-
-def _c_signature(kernel: Kernel[Any, Any]) -> Any:
-    types: Any = importlib.import_module("numba.types")
-    kinds: list[Any] = []
-    for argument in kernel.signature.arguments:
-        base = getattr(types, argument.dtype)
-        kinds += [types.CPointer(base), *[types.int64] * argument.axes] if argument.axes else [base]
-    return getattr(types, kernel.signature.result)(*kinds)
-
-
-def _c_form(kernel: Kernel[Any, Any]) -> Any:
-    """Return a Python function that takes addresses and lengths, makes arrays of them, and calls the kernel.
-
-    numba infers types from the function's own arguments, so each signature needs a function of its own: its text is
-    made here, from nothing but the kernel's signature.
+    Raises:
+        EngineFailed: No linker, or all refuse.
     """
-    from numba.extending import register_jitable
-
-    taken, given = [], []
-    for number, argument in enumerate(kernel.signature.arguments):
-        lengths = [f"n{number}_{axis}" for axis in range(argument.axes)]
-        taken += [f"a{number}", *lengths]
-        given.append(f"carray(a{number}, ({', '.join(lengths)},))" if lengths else f"a{number}")
-    text = f"def c_form({', '.join(taken)}):\n    return kernel({', '.join(given)})\n"
-    scope: dict[str, Any] = {
-        "carray": importlib.import_module("numba").carray,
-        "kernel": register_jitable(kernel.python),
-    }
-    exec(text, scope)
-    return scope["c_form"]
-
-
-def _link(objects: list[str], linked: Path) -> None:
     refusals = []
     for command, *options in LINKERS:
         found = shutil.which(command)
         if found is None:
             continue
-        # Options stand behind the objects: a library named before its users is dropped.
-        arguments = [found, "-o", str(linked), *objects, *options]
-        ended = subprocess.run(arguments, capture_output=True, timeout=LINK_TIMEOUT_S, check=False)
+        # Options stand behind the object: a library named before its users is dropped.
+        arguments = [found, "-o", str(linked), str(compiled), *options]
+        try:
+            ended = subprocess.run(arguments, capture_output=True, timeout=LINK_TIMEOUT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            refusals.append(f"{command}: {exc}")
+            continue
         if ended.returncode == 0:
             return
         refusals.append(f"{command}: {ended.stderr.decode(errors='replace')[-300:]}")
+    linked.unlink(missing_ok=True)
     raise EngineFailed(f"kernels cannot be linked: {'; '.join(refusals) or 'no linker (cc or ld) is installed'}")

@@ -7,8 +7,6 @@ import ctypes
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 C_TYPES: dict[str, Any] = {"int64": ctypes.c_int64, "float64": ctypes.c_double, "void": None}
@@ -39,16 +37,10 @@ class Signature:
         arguments = [Argument(one[1], one[2].count(",") + 1 if one[2] else 0) for one in found]
         return cls(text, result, tuple(arguments))
 
-    def native(self, library: Path, name: str) -> Any:
-        """Return the C function `name` of `library` with its types set.
-
-        Raises:
-            OSError: The library cannot be loaded.
-        """
-        function = getattr(_opened(library), name)
-        function.restype = C_TYPES[self.result]
-        function.argtypes = [kind for argument in self.arguments for kind in _c_types(argument)]
-        return function
+    def function_at(self, address: int) -> Any:
+        """Return the C function at `address`, which must be one of this signature."""
+        kinds = [kind for argument in self.arguments for kind in _c_types(argument)]
+        return ctypes.CFUNCTYPE(C_TYPES[self.result], *kinds)(address)
 
     def flatten(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """Return `args` as the C function takes them.
@@ -63,11 +55,6 @@ class Signature:
         for argument, value in zip(self.arguments, args, strict=True):
             flat += _flattened(argument, value) if argument.axes else [value]
         return tuple(flat)
-
-
-@cache
-def _opened(library: Path) -> ctypes.CDLL:
-    return ctypes.CDLL(str(library))
 
 
 def _c_types(argument: Argument) -> list[Any]:

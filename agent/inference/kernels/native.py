@@ -1,0 +1,79 @@
+"""Load the kernels' machine code into this process: the library by the system's loader, else the object by llvmlite.
+
+Decides: which of the two, and that what is damaged is never run. Either way numba stays out of the process. Leaves out:
+numba, the way that is left when this one finds nothing (`compiled.py`).
+
+    code = open_code(folder)        # None: neither is there
+    code.form, code.address("softmax")
+"""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from agent.inference.kept import LIBRARY_NAME, OBJECT_NAME, whole
+
+
+@dataclass(frozen=True)
+class Code:
+    """Loaded machine code: how it was loaded, and where a kernel of a given name begins."""
+
+    form: str
+    address: Callable[[str], int]
+
+
+@cache
+def open_code(folder: Path) -> Code | None:
+    """Load the first form in `folder` that is whole and can be loaded; what cannot is named in the log."""
+    for form, name, load in (("library", LIBRARY_NAME, _library), ("llvmlite", OBJECT_NAME, _object)):
+        if not (folder / name).is_file():
+            continue
+        try:
+            return Code(form, load(folder, name))
+        except (OSError, ImportError, RuntimeError, ValueError) as exc:
+            # The loader's, llvmlite's and our own refusals: there is another way to the same results.
+            warn("kernels cannot be loaded from %s: %s; run `agent warm --force`", folder / name, exc)
+    return None
+
+
+def warn(text: str, *values: object) -> None:
+    """Say in the log what is wrong with the kernels; where nothing is, a worker does without `logging`."""
+    import logging
+
+    logging.getLogger("agent.inference.kernels").warning(text, *values)
+
+
+def _library(folder: Path, name: str) -> Callable[[str], int]:
+    whole(folder, name)
+    library = ctypes.CDLL(str(folder / name))
+
+    def address(kernel: str) -> int:
+        function: Any = getattr(library, kernel)
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+    return address
+
+
+def _object(folder: Path, name: str) -> Callable[[str], int]:
+    content = whole(folder, name)
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    compiler = llvm.create_lljit_compiler(use_jit_link=True)
+    linked = llvm.JITLibraryBuilder().add_object_img(content).add_current_process().link(compiler, OBJECT_NAME)
+    _KEPT.append(linked)
+
+    def address(kernel: str) -> int:
+        found = compiler.lookup(OBJECT_NAME, kernel)
+        _KEPT.append(found)
+        return int(found[kernel])
+
+    return address
+
+
+_KEPT: list[Any] = []
+"""What llvmlite unloads as soon as nobody holds it."""

@@ -1,0 +1,1 @@
+"""What `benchmarks/footprint.py` measures, one part a module."""
