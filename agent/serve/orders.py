@@ -3,36 +3,16 @@
 python -m agent.serve.worker ORDER.json
 """
 
-from typing import Annotated, Literal
+from pydantic import Field, ValidationError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from agent.measure.orders import WorkerOrder, refused
+from agent.inference.order import WorkerOrder, refused
 from wire.base import Name
 
 
-class ReplaySource(BaseModel):
-    """The bundle's golden inputs again and again, `rate_hz` a second."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["replay"] = "replay"
-    rate_hz: float = Field(default=2.0, gt=0, le=100_000)
-
-
-class NoSource(BaseModel):
-    """No queries but those that are asked over stdin."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["none"] = "none"
-
-
 class ServeOrder(WorkerOrder):
-    """Serve one bundle until told to stop."""
+    """Serve one bundle until told to stop. Queries come over a channel, or over stdin."""
 
     workload: Name = "main"
-    source: Annotated[ReplaySource | NoSource, Field(discriminator="kind")] = ReplaySource()
     metrics_interval_s: float = Field(default=10.0, gt=0, le=3600)
 
 

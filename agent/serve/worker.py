@@ -2,26 +2,20 @@
 
     python -m agent.serve.worker ORDER.json
 
-stdout, JSON lines: `ready`, `metrics`, `error`, `answer`, `paused`, `resumed`. stdin, JSON lines: `{"do": "stop"}`,
-`pause`, `resume`, and `{"do": "infer", "id": …, "query": [[…]]}`. Ends with 0 on `stop` and at the end of stdin. A bad
-query is counted and answered with its reason; an engine that fails ends the process, because its state is unknown.
+stdout, JSON lines: `ready`, `metrics`, `error`, `answer`. stdin, JSON lines: `{"do": "attach"}` with a file descriptor
+(the channel on which the gateway asks, `channel.py`), `{"do": "stop"}`, and `{"do": "infer", "id": …, "query": [[…]]}`.
+Ends with 0 on `stop`, once its channel is empty, and at the end of stdin. A bad query is counted and answered with its
+reason; an engine that fails ends the process, because its state is unknown.
 """
 
 import json
-import os
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from agent.errors import AgentError, ConfigurationError
-from agent.measure.worker import prepare_process
+from agent.inference.order import prepare_process
 from agent.serve.orders import ServeOrder, read_serve_order
-
-BAD_COMMAND = {"do": "bad_command"}
-LONGEST_LINE_BYTES = 16 * 1024 * 1024
 
 
 def main(arguments: list[str]) -> int:
@@ -48,38 +42,16 @@ def serve(order: ServeOrder) -> int:
         MemoryError: There was not enough.
     """
     prepare_process(order, say)
+    from agent.serve.commands import CommandReader
     from agent.serve.loop import ServingLoop
 
-    commands: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    loop = ServingLoop(order, commands, say)
-    threading.Thread(target=_read_commands, args=(commands,), name="commands", daemon=True).start()
-    loop.run()
+    ServingLoop(order, CommandReader(), say).run()
     return 0
 
 
 def say(event: str, **fields: Any) -> None:
     """Tell the parent: one JSON line."""
     print(json.dumps({"event": event, **fields}), flush=True)
-
-
-def _read_commands(commands: "SimpleQueue[dict[str, Any]]") -> None:
-    for line in _lines(0):
-        try:
-            command = json.loads(line)
-        except ValueError:
-            command = None
-        commands.put(command if isinstance(command, dict) else BAD_COMMAND)
-    commands.put({"do": "stop"})
-
-
-def _lines(descriptor: int) -> Iterator[bytes]:
-    """Yield lines as they come. `sys.stdin` would do, but the interpreter aborts if it ends while a thread reads it."""
-    pending = b""
-    while chunk := os.read(descriptor, 65536):
-        *whole, pending = (pending + chunk).split(b"\n")
-        yield from whole
-        if len(pending) > LONGEST_LINE_BYTES:
-            return
 
 
 if __name__ == "__main__":

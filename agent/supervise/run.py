@@ -5,20 +5,25 @@ follows (`serving.py`).
 """
 
 import logging
+import socket
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.child import Command
 from agent.config import AgentConfig
 from agent.errors import WorkerNotStarted
 from agent.loop import Loop, Timer
 from agent.serve.orders import ServeOrder
+from agent.supervise.gateway import GatewayProcess
 from agent.supervise.worker_process import Ending, WorkerProcess
 from wire.update import ReportedError
 
 log = logging.getLogger(__name__)
+
+MODULE = "agent.serve.worker"
 
 READY_TIMEOUT_S = 120.0
 """Import, load and, on a first start, kernels from the cache: seconds on a Pi; a worker that takes longer hangs."""
@@ -36,6 +41,20 @@ class RunSetup:
 
     loop: Loop
     config: AgentConfig
+    gateway: GatewayProcess
+
+    def command(self, order_path: Path, bundle_dir: Path) -> Command:
+        """Return how a worker is started: what it may see, and what holds it."""
+        config = self.config
+        return Command(
+            MODULE,
+            (str(order_path),),
+            config.threads,
+            config.memory_cap_bytes,
+            stdin_socket=True,
+            readable=(order_path, bundle_dir, config.kernel_cache),
+            **config.workers.held(),
+        )
 
     def order(self, workload: str, bundle_dir: Path) -> ServeOrder:
         """Return what the worker of `bundle_dir` is told."""
@@ -47,7 +66,6 @@ class RunSetup:
                 "memory_cap_bytes": self.config.memory_cap_bytes,
                 "memory_cap_by": "parent",
                 "cache_dir": self.config.kernel_cache,
-                "source": self.config.serve.source.model_dump(),
                 "metrics_interval_s": METRICS_EVERY_S,
             }
         )
@@ -73,6 +91,8 @@ class ServingRun:
             OSError: The process could not be made, or its order not written.
         """
         self.bundle = bundle
+        self.bundle_dir = str(bundle_dir)
+        self.run = f"{bundle[:12]}-{uuid.uuid4().hex[:8]}"
         self.ready = False
         self._setup = setup
         self._on_ready = on_ready
@@ -83,8 +103,7 @@ class ServingRun:
         self._fault: ReportedError | None = None
         self._last_error = ""
         self._watchdog: Timer | None = None
-        name = f"serve-{workload}-{bundle[:12]}-{uuid.uuid4().hex[:8]}.json"
-        self._order_path = setup.config.state_dir / "run" / name
+        self._order_path = setup.config.state_dir / "run" / f"serve-{workload}-{self.run}.json"
         self._process = self._start(workload, bundle_dir)
         self._expect_a_word(READY_TIMEOUT_S)
 
@@ -107,36 +126,26 @@ class ServingRun:
         self._stopping = True
         self._process.kill()
 
-    def pause(self) -> None:
-        """Have the worker take no more queries."""
-        self._paused = True
-        self._process.say(do="pause")
+    def give(self, channel: socket.socket) -> None:
+        """Have the worker take its queries from `channel`."""
+        self._process.attach(channel)
 
-    def resume(self) -> None:
-        self._paused = False
-        self._process.say(do="resume")
+    def pause(self, paused: bool) -> None:
+        """Do not take silence amiss while the device measures."""
+        self._paused = paused
         self._expect_a_word(LONGEST_SILENCE_S)
 
     def _start(self, workload: str, bundle_dir: Path) -> WorkerProcess:
-        config = self._setup.config
         order = self._setup.order(workload, bundle_dir)
         self._order_path.write_text(order.model_dump_json(exclude_none=True), encoding="utf-8")
-        return WorkerProcess(
-            self._setup.loop,
-            self._order_path,
-            config.threads,
-            config.memory_cap_bytes,
-            on_line=self._heard,
-            on_end=self._ended,
-        )
+        command = self._setup.command(self._order_path, bundle_dir)
+        return WorkerProcess(self._setup.loop, command, on_line=self._heard, on_end=self._ended)
 
     def _heard(self, line: Mapping[str, Any]) -> None:
         self._expect_a_word(LONGEST_SILENCE_S if self.ready else READY_TIMEOUT_S)
         match line.get("event"):
             case "ready" if not self.ready and not self._stopping:
                 self.ready = True
-                if self._paused:
-                    self._process.say(do="pause")
                 self._on_ready(self)
             case "metrics":
                 self._on_metrics(line.get("workload_metrics") or {})

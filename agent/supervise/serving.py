@@ -67,6 +67,7 @@ class Serving:
         self._paused = False
         self._metrics_heard: Callable[[WorkloadMetrics], None] | None = None
         self._rss_bytes: int | None = None
+        setup.gateway.listen(workload, self.tally.add_gateway)
 
     @property
     def bundle(self) -> str | None:
@@ -123,16 +124,11 @@ class Serving:
         """Have `changed` called whenever a worker has become ready or has ended: `bundle` may be another."""
         self._changed = changed
 
-    def pause(self) -> None:
-        """Take no queries until `resume`."""
-        self._paused = True
+    def pause(self, paused: bool) -> None:
+        """Expect no queries until it is called with False: the gateway holds them back while the device measures."""
+        self._paused = paused
         for run in self._runs():
-            run.pause()
-
-    def resume(self) -> None:
-        self._paused = False
-        for run in self._runs():
-            run.resume()
+            run.pause(paused)
 
     def kill(self) -> None:
         """End everything at once: the agent stops."""
@@ -147,12 +143,16 @@ class Serving:
         self, bundle: str | None, guard: Callable[[ReportedError], None] | None, settled: Settled | None
     ) -> None:
         self._plan(bundle, guard, settled)
+        if bundle is None:
+            self._setup.gateway.idle(self._workload)
+        else:
+            self._setup.gateway.expect(self._workload)
         if self._next is not None:
-            self._next.stop()
+            self._end(self._next)
         if self._run is None:
             self._start_wanted()
         elif self._run.bundle != bundle or self._run.stopping:
-            self._run.stop()
+            self._end(self._run)
         elif self._run.ready:
             self._setup.loop.post(lambda: self._settle(None))
 
@@ -195,15 +195,22 @@ class Serving:
             self._failed_later(ReportedError(code="worker_not_started", error_class="retryable", detail=detail))
             return None
         if self._paused:
-            run.pause()
+            run.pause(True)
         return run
 
     def _failed_later(self, error: ReportedError) -> None:
         self._setup.loop.post(lambda: self._failed(error))
 
+    def _end(self, run: ServingRun) -> None:
+        """Have a worker end once it has answered what it was asked."""
+        self._setup.gateway.detach(self._workload, run.run)
+        run.stop()
+
     def _ready(self, run: ServingRun) -> None:
+        """Have the new worker asked before the old one is told to end: no query finds nobody."""
+        self._setup.gateway.attach(self._workload, run)
         if run is self._next and self._run is not None:
-            self._run.stop()
+            self._end(self._run)
         elif run is self._run:
             self._settle(None)
         self._say_changed()
@@ -243,7 +250,7 @@ class Serving:
     def _took_over(self, run: ServingRun) -> None:
         """The old worker has ended while the new one runs or starts."""
         if run.bundle != self._wanted or run.stopping:
-            run.stop()
+            self._end(run)
         elif run.ready:
             self._settle(None)
 

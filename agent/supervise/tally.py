@@ -1,16 +1,25 @@
-"""What a workload's workers counted since the last metrics message, merged over lines and restarts."""
+"""What a workload's workers and its lane counted since the last metrics message, merged over lines and restarts.
+
+Decides: which bundle a count belongs to, and how the budget is shared. Leaves out: what is kept of a line
+(`counted.py`), how much of it is told (`budget.py`). Two workers may count at the same time, while one bundle follows
+another: each bundle has counts of its own, since a rollout judges bundles.
+"""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
-from wire.sketch import Sketch, SketchData
-from wire.telemetry import WorkloadMetrics
+from agent.supervise.budget import Resolution, fit
+from agent.supervise.counted import ALL_TIMES, BundleCounts, LaneTotals
+from wire.buckets import RELATIVE_ERROR_RATIO
+from wire.sketch import Sketch
+from wire.telemetry import MOST_BYTES, WorkloadMetrics
 
-_SKETCHES = ("latency_ms", "pre_ms", "infer_ms", "post_ms")
-MOST_CLASSES = 256
-MOST_REASONS = 64
+MOST_BUNDLES = 16
+FORMER_BYTES = 512
+"""Told of a bundle that ended within the interval. With more than two of them the budget is exceeded."""
 
 
 class Tally:
@@ -18,67 +27,78 @@ class Tally:
 
     def __init__(self, workload: str) -> None:
         self._workload = workload
-        self._rss_bytes: int | None = None
         self._clear()
 
     @property
     def queries(self) -> int:
-        return self._queries
+        return sum(each.queries for each in self._bundles.values())
 
     def add(self, fields: Any) -> WorkloadMetrics | None:
-        """Add one line's `workload_metrics`; return them, or None where they cannot be read."""
-        try:
-            metrics = WorkloadMetrics.model_validate({**fields, "workload": self._workload})
-        except (ValidationError, TypeError):
+        """Add one worker's line; return it, or None where it cannot be read."""
+        metrics = self._read(fields)
+        if metrics is None or (metrics.active not in self._bundles and len(self._bundles) >= MOST_BUNDLES):
             return None
-        self._queries += metrics.queries
-        self._errors += metrics.errors
-        _count(self._reasons, metrics.errors_by_reason, MOST_REASONS)
-        self._rss_bytes = metrics.worker_rss_bytes or self._rss_bytes
-        for name in _SKETCHES:
-            sketch: SketchData | None = getattr(metrics, name)
-            if sketch is not None:
-                self._sketches.setdefault(name, Sketch(sketch.relative_error_ratio)).merge(sketch)
-        _count(self._predictions, metrics.predictions, MOST_CLASSES)
+        self._bundles.setdefault(metrics.active, BundleCounts()).add(metrics)
         return metrics
+
+    def add_gateway(self, fields: Any) -> None:
+        """Add one line of the workload's lane; one that cannot be read is dropped."""
+        metrics = self._read(fields)
+        if metrics is not None:
+            self._lane.add(metrics)
 
     def restarted(self) -> None:
         """Count a worker that crashed and is started again."""
         self._restarts += 1
 
-    def take(self, active: str | None) -> WorkloadMetrics:
-        """Return what was counted since the last call, and begin again."""
-        metrics = WorkloadMetrics.model_validate(
-            {
-                "workload": self._workload,
-                "active": active,
-                "queries": self._queries,
-                "errors": self._errors,
-                "errors_by_reason": self._reasons,
-                "restarts": self._restarts,
-                "worker_rss_bytes": self._rss_bytes,
-                "predictions": self._predictions,
-                **{name: sketch.data() for name, sketch in self._sketches.items()},
-            }
-        )
+    def take(self, active: str | None) -> tuple[WorkloadMetrics, ...]:
+        """Return what was counted since the last call, and begin again.
+
+        Args:
+            active: Digest of the bundle that is served now: what the lane counted is told with it, and what a worker
+                counted that did not say of which bundle.
+        Returns:
+            The present bundle's metrics, then those of bundles that ended within the interval.
+        """
+        if active not in self._bundles and None in self._bundles:
+            self._bundles[active] = self._bundles.pop(None)
+        present = self._bundles.pop(active, None) or BundleCounts()
+        former = [fit(partial(self._of_bundle, *each), FORMER_BYTES) for each in self._bundles.items()]
+        most_bytes = max(MOST_BYTES - FORMER_BYTES * len(former), MOST_BYTES // 2)
+        now = fit(partial(self._of_present, active, present), most_bytes)
         self._clear()
-        return metrics
+        return now, *former
 
     def quantile(self, name: str, fraction: float, smallest_count: int) -> float | None:
-        """Return a quantile of what was counted; None with fewer than `smallest_count` values."""
-        sketch = self._sketches.get(name)
-        return sketch.quantile(fraction) if sketch is not None and sketch.count >= smallest_count else None
+        """Return a quantile of what was counted, over all bundles; None with fewer than `smallest_count` values."""
+        merged = Sketch()
+        for counted in self._bundles.values():
+            if name in counted.times:
+                merged.merge(counted.times[name])
+        return merged.quantile(fraction) if merged.count >= max(1, smallest_count) else None
+
+    def _read(self, fields: Any) -> WorkloadMetrics | None:
+        """Return a line whose sketches can be merged."""
+        try:
+            metrics = WorkloadMetrics.model_validate({**fields, "workload": self._workload})
+        except (ValidationError, TypeError):
+            return None
+        sketches = [getattr(metrics, name) for name in ALL_TIMES]
+        fits = all(each is None or each.relative_error_ratio == RELATIVE_ERROR_RATIO for each in sketches)
+        return metrics if fits else None
+
+    def _of_bundle(self, bundle: str | None, counted: BundleCounts, resolution: Resolution) -> Mapping[str, Any]:
+        return self._named(bundle, counted.told(resolution))
+
+    def _of_present(self, active: str | None, counted: BundleCounts, resolution: Resolution) -> Mapping[str, Any]:
+        counts = {**counted.told(resolution), **self._lane.told(resolution), "restarts": self._restarts}
+        return self._named(active, counts)
+
+    def _named(self, bundle: str | None, counts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields of a message: what is zero or empty is not told."""
+        return {"workload": self._workload, "active": bundle, **{name: each for name, each in counts.items() if each}}
 
     def _clear(self) -> None:
-        self._queries = self._errors = self._restarts = 0
-        self._rss_bytes = None
-        self._sketches: dict[str, Sketch] = {}
-        self._predictions: dict[str, int] = {}
-        self._reasons: dict[str, int] = {}
-
-
-def _count(counts: dict[str, int], more: Mapping[str, int], most: int) -> None:
-    """Add `more` to `counts`; a name beyond `most` of them is left out, since names come from outside."""
-    for name, count in more.items():
-        if name in counts or len(counts) < most:
-            counts[name] = counts.get(name, 0) + count
+        self._bundles: dict[str | None, BundleCounts] = {}
+        self._lane = LaneTotals()
+        self._restarts: int = 0

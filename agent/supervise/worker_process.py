@@ -4,18 +4,17 @@ Decides: what its lines and its end are called. Leaves out: whether it is starte
 A thread reads its lines and waits for its end; everything is handed to the consumer thread.
 """
 
-import contextlib
-import json
+import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from agent.child import GRACE_S, Child, Command, spawn
 from agent.loop import Loop
 
-MODULE = "agent.serve.worker"
+log = logging.getLogger(__name__)
 
 Line = Mapping[str, Any]
 
@@ -35,9 +34,7 @@ class WorkerProcess:
     def __init__(
         self,
         loop: Loop,
-        order_path: Path,
-        threads: int,
-        cap_bytes: int | None,
+        command: Command,
         *,
         on_line: Callable[[Line], None],
         on_end: Callable[[Ending], None],
@@ -46,9 +43,7 @@ class WorkerProcess:
 
         Args:
             loop: The consumer thread's.
-            order_path: What to serve.
-            threads: Engine threads.
-            cap_bytes: Memory cap; null: none.
+            command: What to start: the worker and what holds it.
             on_line: Gets each JSON line.
             on_end: Gets how it ended, once.
         Raises:
@@ -57,30 +52,29 @@ class WorkerProcess:
         self._loop = loop
         self._on_line = on_line
         self._on_end = on_end
-        self._child: Child = spawn(Command(MODULE, (str(order_path),), threads, cap_bytes))
-        self._cap_bytes = cap_bytes
+        self._child: Child = spawn(command)
+        self._cap_bytes = command.cap_bytes
         threading.Thread(target=self._listen, name=f"worker-{self._child.pid}", daemon=True).start()
 
     @property
     def pid(self) -> int:
         return self._child.pid
 
-    def say(self, **command: Any) -> None:
-        """Send the worker a command line; one that has ended does not hear it."""
-        pipe = self._child.process.stdin
-        with contextlib.suppress(OSError, ValueError):
-            if pipe is not None:
-                pipe.write(json.dumps(command).encode() + b"\n")
-                pipe.flush()
+    def attach(self, channel: socket.socket) -> None:
+        """Have the worker take its queries from `channel`."""
+        self._send({"do": "attach"}, channel.fileno())
 
     def stop(self) -> None:
-        """Ask it to end; kill it where it does not."""
-        self.say(do="stop")
-        pipe = self._child.process.stdin
-        with contextlib.suppress(OSError, ValueError):
-            if pipe is not None:
-                pipe.close()
+        """Ask it to end once its channel is empty; kill it where it does not."""
+        self._send({"do": "stop"})
         self._loop.after(GRACE_S, self.kill)
+
+    def _send(self, command: Line, *descriptors: int) -> None:
+        try:
+            self._child.send(command, *descriptors)
+        except OSError as exc:
+            log.error("worker %d does not read its commands (%s): it is ended", self.pid, exc)
+            self.kill()
 
     def kill(self) -> None:
         """End it at once."""
@@ -99,4 +93,6 @@ class WorkerProcess:
         launched = self._child.launched
         if self._child.was_out_of_memory():
             return Ending(f"out of memory under its cap of {self._cap_bytes} bytes", launched, out_of_memory=True)
+        if self._child.refusal:
+            return Ending(self._child.refusal, launched)
         return Ending(f"exit code {code}" if code >= 0 else f"signal {-code}", launched)

@@ -1,14 +1,18 @@
 """The serving worker as a real child process, spoken to as the agent speaks to it."""
 
+import io
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agent.serve.channel import Channel, encode_header
 from agent.warm import ensure_warm
 from tests.unit.agent.inference import bundle_kit as kit
 
@@ -16,26 +20,42 @@ QUERY = kit.queries(1)[0]
 
 
 class Served:
-    """A running worker and its lines."""
+    """A running worker, its lines, and the gateway's end of its channel."""
 
     def __init__(self, folder: Path, **order: Any) -> None:
         path = folder / "order.json"
-        path.write_text(json.dumps({"bundle_dir": str(folder / "b"), "source": {"kind": "none"}, **order}))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "agent.serve.worker", str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        path.write_text(json.dumps({"bundle_dir": str(folder / "b"), **order}))
+        self.commands, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "agent.serve.worker", str(path)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        self.channel: socket.socket | None = None
 
     def say(self, **command: Any) -> None:
         self.write(json.dumps(command))
 
     def write(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self.commands.sendall(line.encode() + b"\n")
+
+    def attach(self) -> None:
+        self.channel, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self.commands, [b'{"do": "attach"}\n'], [theirs.fileno()])
+
+    def ask(self, payload: bytes, **header: Any) -> None:
+        assert self.channel is not None
+        self.channel.sendall(encode_header(header, len(payload)) + payload)
+
+    def reply(self) -> dict[str, Any]:
+        assert self.channel is not None
+        frame = Channel(self.channel).receive()
+        assert frame is not None
+        return dict(frame[0])
 
     def hear(self, event: str) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -46,8 +66,7 @@ class Served:
         raise AssertionError(f"the worker ended without {event!r}")
 
     def end(self) -> int:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.commands.close()
         return self.process.wait(timeout=30)
 
 
@@ -56,6 +75,19 @@ def bundle(tmp_path: Path) -> Path:
     ensure_warm()
     kit.write_bundle(tmp_path / "b")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def served_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One worker for all queries that must not hurt it."""
+    folder = tmp_path_factory.mktemp("served")
+    ensure_warm()
+    kit.write_bundle(folder / "b")
+    served = Served(folder)
+    served.hear("ready")
+    served.attach()
+    yield served
+    assert served.end() == 0
 
 
 def test_it_is_ready_answers_and_stops(bundle: Path) -> None:
@@ -90,22 +122,93 @@ def test_a_bad_query_is_answered_and_counted_and_nothing_crashes(bundle: Path) -
     assert served.end() == 0
 
 
-def test_replayed_queries_are_measured_and_pausing_stops_them(bundle: Path) -> None:
-    served = Served(bundle, source={"kind": "replay", "rate_hz": 200}, metrics_interval_s=0.3)
+def test_its_channel_takes_every_encoding_and_batches(bundle: Path) -> None:
+    served = Served(bundle)
     served.hear("ready")
-    served.hear("metrics")
-    metrics = served.hear("metrics")["workload_metrics"]
-    assert metrics["queries"] > 0
-    assert sum(metrics["latency_ms"]["buckets"].values()) + metrics["latency_ms"]["zeros"] == metrics["queries"]
-    assert set(metrics["predictions"]) <= set(kit.LABELS)
-    served.say(do="pause")
-    served.hear("paused")
-    served.hear("metrics")
-    assert served.hear("metrics")["workload_metrics"]["queries"] == 0
-    served.say(do="resume")
-    served.hear("resumed")
-    served.hear("metrics")
-    assert served.hear("metrics")["workload_metrics"]["queries"] > 0
+    served.attach()
+    stacked = kit.queries(3)
+    expected = [np.argsort(-row)[:2].tolist() for row in kit.reference(stacked)]
+    npy = io.BytesIO()
+    np.save(npy, QUERY)
+    served.ask(np.ascontiguousarray(QUERY).tobytes(), id=1, encoding="raw", dtype=str(QUERY.dtype), shape=QUERY.shape)
+    served.ask(npy.getvalue(), id=2, encoding="npy")
+    served.ask(json.dumps(QUERY.tolist()).encode(), id=3, encoding="json")
+    served.ask(json.dumps(stacked.tolist()).encode(), id=4, encoding="json", batch=True)
+    replies = [served.reply() for _ in range(4)]
+    assert [reply["id"] for reply in replies] == [1, 2, 3, 4]
+    assert [reply["answers"][0]["classes"] for reply in replies[:3]] == [expected[0]] * 3
+    assert [answer["classes"] for answer in replies[3]["answers"]] == expected
+    assert all(spent > 0 for spent in replies[0]["ns"])
+    assert served.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "header"),
+    [
+        (b"[1, 2", {"encoding": "json"}),
+        (b'[[1], ["a"]]', {"encoding": "json"}),
+        (b"[" * 100_000, {"encoding": "json"}),
+        (b"", {"encoding": "npy"}),
+        (b"\x93NUMPY\x01\x00\x10\x00{'descr': '|O'}\n", {"encoding": "npy"}),
+        (b"\x80\x04N.", {"encoding": "npy"}),
+        (b"12345", {"encoding": "raw", "dtype": "float64", "shape": [1]}),
+        (b"12345678", {"encoding": "raw", "dtype": "object", "shape": [1]}),
+        (b"12345678", {"encoding": "raw", "dtype": "float64", "shape": [-7]}),
+        (b"[]", {"encoding": "json", "batch": True}),
+        (b"3.5", {"encoding": "json", "batch": True}),
+        (bytes(10_001), {"encoding": "raw", "dtype": "int8", "shape": [10_001], "batch": True}),
+    ],
+)
+def test_bytes_that_are_no_query_are_refused_and_counted(
+    served_once: Served, payload: bytes, header: dict[str, Any]
+) -> None:
+    served_once.ask(payload, id=9, **header)
+    reply = served_once.reply()
+    assert (reply["id"], reply["reason"]) == (9, "bad_query")
+    served_once.ask(json.dumps(QUERY.tolist()).encode(), id=10, encoding="json")
+    assert served_once.reply()["answers"]
+
+
+def test_told_to_stop_it_answers_what_its_channel_holds(bundle: Path) -> None:
+    served = Served(bundle)
+    served.hear("ready")
+    served.attach()
+    for number in range(20):
+        served.ask(json.dumps(QUERY.tolist()).encode(), id=number, encoding="json")
+    served.say(do="stop")
+    assert [served.reply()["id"] for _ in range(20)] == list(range(20))
+    assert served.process.poll() is None
+    assert served.channel is not None
+    served.channel.close()
+    assert served.process.wait(timeout=30) == 0
+
+
+def test_a_new_channel_replaces_one_whose_gateway_is_gone(bundle: Path) -> None:
+    served = Served(bundle)
+    served.hear("ready")
+    for _ in range(2):
+        served.attach()
+        served.ask(json.dumps(QUERY.tolist()).encode(), id=1, encoding="json")
+        assert served.reply()["answers"]
+        assert served.channel is not None
+        served.channel.close()
+    served.say(do="stop")
+    assert served.process.wait(timeout=30) == 0
+
+
+def test_metrics_are_told_while_it_serves(bundle: Path) -> None:
+    served = Served(bundle, metrics_interval_s=0.3)
+    served.hear("ready")
+    served.attach()
+    for number in range(5):
+        served.ask(json.dumps(QUERY.tolist()).encode(), id=number, encoding="json")
+        served.reply()
+    queries, labels = 0, set()
+    while queries < 5:
+        metrics = served.hear("metrics")["workload_metrics"]
+        queries += metrics.get("queries", 0)
+        labels |= set(metrics.get("predictions", {}))
+    assert labels <= set(kit.LABELS)
     assert served.end() == 0
 
 

@@ -26,6 +26,8 @@ class StandIn:
         self, _setup: object, _workload: str, bundle: str, _folder: Path, **heard: Callable[..., None]
     ) -> None:
         self.bundle = bundle
+        self.bundle_dir = str(_folder)
+        self.run = f"run-{id(self)}"
         self.ready = False
         self.stopping = False
         self.paused = False
@@ -49,11 +51,30 @@ class StandIn:
     def kill(self) -> None:
         self.stopping = True
 
-    def pause(self) -> None:
-        self.paused = True
+    def pause(self, paused: bool) -> None:
+        self.paused = paused
 
-    def resume(self) -> None:
-        self.paused = False
+
+class Gateway:
+    """Looks like a `GatewayProcess`, and writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def listen(self, _workload: str, _heard: object) -> None:
+        pass
+
+    def expect(self, _workload: str) -> None:
+        pass
+
+    def attach(self, _workload: str, run: StandIn) -> None:
+        self.told.append(("attach", run.bundle))
+
+    def detach(self, _workload: str, _run: str) -> None:
+        self.told.append(("detach", ""))
+
+    def idle(self, _workload: str) -> None:
+        self.told.append(("idle", ""))
 
 
 class Stage:
@@ -71,7 +92,9 @@ class Stage:
         monkeypatch.setattr(Serving, "_room_for_two", lambda _: self.room)
         config = AgentConfig.model_validate({"fleet": "f", "device": "d", "state_dir": tmp_path})
         find = lambda digest: None if digest in self.missing else tmp_path  # noqa: E731 - one line, one use
-        self.serving = Serving("main", RunSetup(self.loop, config), find, lambda reason, _: self.told.append(reason))
+        self.gateway = Gateway()
+        setup = RunSetup(self.loop, config, self.gateway)  # type: ignore[arg-type]
+        self.serving = Serving("main", setup, find, lambda reason, _: self.told.append(reason))
 
     def _make(self, *arguments: Any, **heard: Any) -> StandIn:
         self.runs.append(StandIn(*arguments, **heard))
@@ -126,7 +149,7 @@ def test_a_crash_is_met_with_restarts_that_come_ever_later(stage: Stage) -> None
         delays_s.append(delay_s)
         delay_s = min(LONGEST_RESTART_S, delay_s * 2)
     assert delays_s[-1] == LONGEST_RESTART_S
-    assert stage.serving.tally.take(None).restarts == 9
+    assert stage.serving.tally.take(None)[0].restarts == 9
     assert set(stage.told) == {"worker_crashed"}
 
 
@@ -244,11 +267,11 @@ def test_a_change_of_mind_while_the_old_worker_ends(stage: Stage) -> None:
 
 def test_workers_that_start_in_a_pause_are_paused(stage: Stage) -> None:
     first = stage.serving_a()
-    stage.serving.pause()
+    stage.serving.pause(True)
     assert first.paused
     stage.serving.switch(B, stage.settled.append)
     assert stage.runs[1].paused
-    stage.serving.resume()
+    stage.serving.pause(False)
     assert not stage.runs[1].paused
 
 
@@ -340,3 +363,18 @@ def test_an_ended_probation_tells_nobody_and_crashes_are_met_with_restarts(stage
     stage.turn(1.1)
     assert stage.settled == []
     assert len(stage.runs) == 2
+
+
+def test_the_new_worker_is_asked_before_the_old_one_is_told_to_end(stage: Stage) -> None:
+    first = stage.serving_a()
+    stage.serving.switch(B, stage.settled.append)
+    assert stage.gateway.told == [("attach", A)]
+    stage.runs[1].become_ready()
+    assert stage.gateway.told == [("attach", A), ("attach", B), ("detach", "")]
+    assert first.stopping
+
+
+def test_serving_nothing_tells_the_gateway(stage: Stage) -> None:
+    stage.serving_a()
+    stage.serving.serve(None)
+    assert ("idle", "") in stage.gateway.told

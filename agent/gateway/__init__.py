@@ -1,0 +1,1 @@
+"""The gateway: the process between the world and the workers. It has the network; a worker has none."""

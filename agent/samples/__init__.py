@@ -1,0 +1,1 @@
+"""Captured samples on their way to the controller."""

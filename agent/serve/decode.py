@@ -1,0 +1,70 @@
+"""A query's bytes -> an array. This runs in the worker, behind its sandbox: the gateway never looks inside.
+
+Decides: encodings, dtypes, and that nothing is unpickled. Leaves out: whether the array fits the bundle (`pre.py`).
+"""
+
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import BadQuery
+
+DTYPES = frozenset(
+    {"float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "bool"}
+)
+LARGEST_AXES = 8
+_HEADS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def decode_query(payload: bytes, encoding: str, dtype: str, shape: list[int]) -> NDArray[Any]:
+    """Return the array that `payload` holds.
+
+    Args:
+        payload: Bytes as they came.
+        encoding: `raw`, `npy` or `json`.
+        dtype: Of `raw`.
+        shape: Of `raw`.
+    Raises:
+        BadQuery: It holds none; the text says why.
+    """
+    try:
+        if encoding == "raw":
+            return _raw(payload, dtype, shape)
+        return _npy(payload) if encoding == "npy" else _json(payload)
+    except (TypeError, ValueError, EOFError, RecursionError, OverflowError) as exc:
+        raise BadQuery(f"not an array of numbers ({encoding}): {str(exc)[:300]}") from exc
+    except MemoryError as exc:
+        raise BadQuery(f"{len(payload)} bytes ({encoding}) take more memory than there is") from exc
+
+
+def _raw(payload: bytes, dtype: str, shape: list[int]) -> NDArray[Any]:
+    if dtype not in DTYPES or len(shape) > LARGEST_AXES:
+        raise ValueError(f"dtype {dtype[:20]!r} or {len(shape)} axes are not taken")
+    return np.frombuffer(payload, dtype=dtype).reshape(shape)
+
+
+def _npy(payload: bytes) -> NDArray[Any]:
+    """Return a view of the file's numbers. `np.load` would first allocate whatever the file's head promises."""
+    file = io.BytesIO(payload)
+    read_head = _HEADS.get(np.lib.format.read_magic(file))
+    if read_head is None:
+        raise ValueError("a .npy file of version 1 or 2 is wanted")
+    shape, fortran, dtype = read_head(file)
+    if dtype.name not in DTYPES:
+        raise ValueError("a .npy file of numbers is wanted")
+    there, promised = len(payload) - file.tell(), math.prod(shape) * dtype.itemsize
+    if there != promised:
+        raise ValueError(f"the file's head promises {promised} bytes of numbers, there are {there}")
+    numbers = np.frombuffer(payload, dtype, offset=file.tell())
+    return numbers.reshape(shape[::-1]).T if fortran else numbers.reshape(shape)
+
+
+def _json(payload: bytes) -> NDArray[Any]:
+    array = np.array(json.loads(payload), dtype=np.float64)
+    if array.ndim > LARGEST_AXES:
+        raise ValueError(f"{array.ndim} axes")
+    return array

@@ -1,0 +1,88 @@
+"""Bytes -> array: what is read, and that nothing is allocated for what a file's head only promises."""
+
+import contextlib
+import io
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+
+from agent.errors import BadQuery
+from agent.serve.decode import DTYPES, decode_query
+
+
+def npy(array: Any) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+ARRAYS = st_numpy.arrays(
+    st.sampled_from(sorted(DTYPES)), st_numpy.array_shapes(min_dims=0, max_dims=4, max_side=5), fill=st.just(1)
+)
+
+
+@given(ARRAYS, st.booleans())
+def test_what_numpy_saves_is_read(array: Any, fortran: bool) -> None:
+    array = np.asfortranarray(array) if fortran else array
+    found = decode_query(npy(array), "npy", "", [])
+    assert found.dtype == array.dtype
+    assert np.array_equal(found, array, equal_nan=array.dtype.kind == "f")
+
+
+@given(ARRAYS)
+def test_plain_numbers_are_read(array: Any) -> None:
+    found = decode_query(array.tobytes(), "raw", array.dtype.name, list(array.shape))
+    assert np.array_equal(found, array, equal_nan=array.dtype.kind == "f")
+
+
+@given(st.binary(max_size=200), st.sampled_from(["npy", "json", "raw"]))
+def test_other_bytes_are_refused_or_read(payload: bytes, encoding: str) -> None:
+    for content in (payload, b"\x93NUMPY" + payload, b"\x93NUMPY\x01\x00" + payload):
+        with contextlib.suppress(BadQuery):
+            assert isinstance(decode_query(content, encoding, "int8", [len(content)]), np.ndarray)
+
+
+def head(**changes: Any) -> bytes:
+    text = repr({"descr": "<f8", "fortran_order": False, "shape": (2,), **changes}).encode().ljust(116) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (head(shape=(10**12,)) + bytes(16), "promises 8000000000000 bytes"),
+        (head(shape=(-1,)) + bytes(8), "promises -8 bytes"),
+        (head() + bytes(24), "there are 24"),
+        (head(descr="|O") + bytes(16), "of numbers"),
+        (head(descr="<c16") + bytes(32), "of numbers"),
+        (head(descr=[("a", "<f8")]) + bytes(16), "of numbers"),
+        (b"\x93NUMPY\x03\x00" + bytes(200), "version"),
+        (npy(np.zeros(2))[:-1], "there are 15"),
+    ],
+)
+def test_a_file_that_is_not_what_it_says_is_refused(payload: bytes, said: str) -> None:
+    with pytest.raises(BadQuery, match=said):
+        decode_query(payload, "npy", "", [])
+
+
+def test_a_query_that_takes_more_memory_than_the_worker_may_have_is_refused() -> None:
+    program = (
+        "import resource\n"
+        "from agent.serve.decode import decode_query\n"
+        "from agent.errors import BadQuery\n"
+        "payload = b'[' + b'1.5,' * 4_000_000 + b'1]'\n"
+        "now = int(open('/proc/self/statm').read().split()[5]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (now + 50_000_000, now + 50_000_000))\n"
+        "try:\n"
+        "    decode_query(payload, 'json', '', [])\n"
+        "except BadQuery as exc:\n"
+        "    print(exc)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "16000003 bytes (json) take more memory than there is\n"
