@@ -14,11 +14,15 @@ import click
 from agent.errors import AgentError
 
 COMMANDS = {
+    "install": "Install the agent on this device as a service, and enrol it.",
+    "enrol": "Claim this device's name with a token.",
     "run": "Run the agent until SIGTERM or Ctrl-C.",
     "status": "Show what this device serves, updates and measures.",
     "doctor": "Check what the agent needs on this device.",
     "warm": "Compile the kernels now, so that no worker compiles while it serves.",
     "bench": "Measure a bundle on this device, without a controller.",
+    "upgrade": "Install a new release beside the running one, and go back if it does not connect.",
+    "uninstall": "Take the agent off this device.",
 }
 """command -> its one-line help."""
 
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command, exit with the code of what went wrong.
 
     Exit codes: 0 ok, 1 unexpected, 2 usage, 3 configuration, 4 not found, 5 bundle or engine unusable, 6 broker,
-    9 another agent runs here, 11 trust, 12 disk, 130 interrupted.
+    9 another agent runs here, 11 trust, 12 disk, 13 not installed, 14 fell back to the former release, 130 interrupted.
     """
     try:
         code = entry.main(args=arguments, prog_name="agent", standalone_mode=False)

@@ -1,5 +1,6 @@
 """`agent run`: the control process."""
 
+import logging
 from pathlib import Path
 
 import click
@@ -19,4 +20,17 @@ def command(config_path: Path, verbose: bool) -> None:
     from agent.daemon import Daemon
 
     log_to_stderr(verbose)
-    Daemon(load_config(config_path)).run()
+    config = load_config(config_path)
+    _warm(config.kernel_cache)
+    Daemon(config).run()
+
+
+def _warm(cache_dir: Path) -> None:
+    """Compile the kernels where nobody has: workers may not write there, and a compiler counts against their cap."""
+    from agent.errors import EngineFailed
+    from agent.warm import ensure_warm
+
+    try:
+        ensure_warm(cache_dir)
+    except EngineFailed as exc:
+        logging.getLogger(__name__).warning("kernels are not compiled, workers will be larger and slower: %s", exc)

@@ -31,7 +31,7 @@ FORMAT = 1
 FACTS = "backup.json"
 _DATABASE = "thresher.db"
 _LARGEST_FACTS_BYTES = 65_536
-_FOLDERS = ("keys", "models", "artifacts", "datasets", "fleets", "reports")
+_FOLDERS = ("keys", "models", "artifacts", "datasets", "fleets", "reports", "samples")
 
 
 def back_up(workspace: Workspace, path: Path) -> dict[str, Any]:

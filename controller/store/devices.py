@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from controller.store import tables
 from wire.base import Message
 from wire.device_state import TERMINAL, State
-from wire.presence import Inventory, Presence
+from wire.presence import Inventory, Presence, protocol_fault
 from wire.telemetry import Metrics
 from wire.update import Reported
 
@@ -34,14 +34,15 @@ def touch(session: Session, fleet: str, device: str, *, now_s: float, live: bool
 def set_presence(session: Session, presence: Presence, *, now_s: float, live: bool = True) -> bool:
     """Store whether a device is there; return whether that changed.
 
-    The will of an earlier boot can arrive after the new boot said that it is online: then it is ignored.
+    The will of an earlier boot can arrive after the new boot said that it is online: then it is ignored. A device
+    whose protocol is not served counts as absent: nothing is asked of it, and its health says why.
     """
     # A retained "online" is news all the same: the broker would have put the will in its place.
     row = touch(session, presence.fleet, presence.device, now_s=now_s, live=live or presence.online)
     if not presence.online and row.online and presence.boot_id != row.boot_id:
         return False
     before = (row.online, row.boot_id)
-    row.online = presence.online
+    row.online = presence.online and protocol_fault(presence.protocol) is None
     row.boot_id, row.agent_version, row.protocol = presence.boot_id, presence.agent_version, presence.protocol
     return (row.online, row.boot_id) != before
 

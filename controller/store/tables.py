@@ -40,7 +40,7 @@ class Leader(Base):
 
 
 class Device(Base):
-    """A device as it was last seen."""
+    """A device as it was last seen; `enrolled_s`, `public_key` and `claim` once it has claimed its name."""
 
     __tablename__ = "devices"
     fleet: Mapped[str] = mapped_column(primary_key=True)
@@ -54,6 +54,28 @@ class Device(Base):
     inventory: Mapped[Document | None]
     metrics: Mapped[Document | None]
     metrics_s: Mapped[float | None]
+    enrolled_s: Mapped[float | None]
+    public_key: Mapped[str | None]
+    claim: Mapped[str | None]
+
+
+class Claim(Base):
+    """A claim token that was handed out.
+
+    The secret itself is kept, not a hash: the device proves that it has it by an HMAC, and whoever reads this database
+    has the signing key beside it.
+    """
+
+    __tablename__ = "claims"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    fleet: Mapped[str]
+    device: Mapped[str | None]
+    secret: Mapped[str]
+    uses: Mapped[int]
+    uses_left: Mapped[int]
+    created_s: Mapped[float]
+    expires_s: Mapped[float]
+    revoked_s: Mapped[float | None]
 
 
 class Reported(Base):
@@ -276,6 +298,32 @@ class MetricsInterval(Base):
     seq: Mapped[Generation]
     at_s: Mapped[float]
     received_s: Mapped[float]
+    document: Mapped[Document]
+
+
+class RawRequest(Base):
+    """Single queries that an operator asked of a device; `reason` says why it ended."""
+
+    __tablename__ = "raw_requests"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    fleet: Mapped[str]
+    device: Mapped[str]
+    workload: Mapped[str]
+    seconds: Mapped[float]
+    most_records: Mapped[int]
+    asked_s: Mapped[float]
+    published_s: Mapped[float | None]
+    ended_s: Mapped[float | None]
+    reason: Mapped[str | None]
+    detail: Mapped[str] = mapped_column(default="")
+
+
+class RawPart(Base):
+    """A part of the answer, as it came."""
+
+    __tablename__ = "raw_parts"
+    request: Mapped[str] = mapped_column(ForeignKey("raw_requests.id"), primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
     document: Mapped[Document]
 
 

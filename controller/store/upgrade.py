@@ -13,7 +13,7 @@ from controller.errors import ConfigurationError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0003"
 """Newest migration of this release; a test holds it to the migrations. Saves importing Alembic on each command."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
