@@ -8,11 +8,12 @@ Example: `load_config(Path("agent.yaml")).device`.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from agent.errors import ConfigurationError
+from agent.serve.settings import BrokerConfig, ServeConfig, Strict
 from wire.base import Name
 
 VARIABLES = {
@@ -22,47 +23,32 @@ VARIABLES = {
 """variable -> what it stands over."""
 
 KeyId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-_PATHS = ("state_dir", "trusted_keys_file", "host_lock", "cache_dir")
-_BROKER_PATHS = ("password_file", "ca_file")
+CREDENTIAL = "broker-password"
+"""Systemd credential (LoadCredential=) that holds the broker's password where no file is named."""
+
+PartT = TypeVar("PartT")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class WorkersConfig(Strict):
+    """What holds the worker processes, beside `threads` and `memory_cap_bytes`."""
+
+    sandbox: Literal["best_effort", "required", "off"] = "best_effort"
+    """`best_effort`: what the kernel offers, and it is told. `required`: no worker without. `off`: none."""
+    user: str | None = Field(default=None, min_length=1, max_length=32)
+    """System user that workers run as; the agent needs the capability to change to it."""
+    cores: tuple[int, ...] | None = Field(default=None, min_length=1, max_length=1024)
+    """Cores that workers may use; null: all."""
+    nice: int = Field(default=0, ge=0, le=19)
+    """How far workers step back for others."""
+    cpu_quota_ratio: float | None = Field(default=None, gt=0, le=1024)
+    """Processor time of each worker, in cores (0.5: half of one); it needs a cgroup."""
+
+    def held(self) -> dict[str, Any]:
+        """Return these as the fields of a child's `Command`."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
 
-class BrokerConfig(_Strict):
-    """Where the broker is, and how long it keeps the device's session and holds its will back [s]."""
-
-    host: str = Field(default="127.0.0.1", min_length=1)
-    port: int = Field(default=1883, ge=1, le=65535)
-    username: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-    keepalive_s: int = Field(default=30, ge=5, le=3600)
-    session_expiry_s: int = Field(default=86400, ge=0, le=4_294_967_294)
-    will_delay_s: int = Field(default=5, ge=0, le=3600)
-
-
-class ReplaySource(_Strict):
-    """Queries from the bundle's golden inputs, `rate_hz` a second."""
-
-    kind: Literal["replay"] = "replay"
-    rate_hz: float = Field(default=2.0, gt=0, le=10_000)
-
-
-class NoSource(_Strict):
-    """The worker is loaded and gets no queries."""
-
-    kind: Literal["none"] = "none"
-
-
-class ServeConfig(_Strict):
-    """What the serving worker serves."""
-
-    source: Annotated[ReplaySource | NoSource, Field(discriminator="kind")] = ReplaySource()
-
-
-class AgentConfig(_Strict):
+class AgentConfig(Strict):
     """The whole file. Relative paths are relative to the file's folder."""
 
     fleet: Name
@@ -76,10 +62,11 @@ class AgentConfig(_Strict):
     engines_allowed: tuple[str, ...] | None = None
     memory_cap_bytes: int | None = Field(default=None, ge=16 * 1024 * 1024)
     emulated: bool = False
-    metrics_interval_s: float = Field(default=10.0, ge=0.5, le=3600)
+    metrics_interval_s: float = Field(default=60.0, ge=0.5, le=3600)
     host_lock: Path | None = None
     cache_dir: Path | None = None
     serve: ServeConfig = ServeConfig()
+    workers: WorkersConfig = WorkersConfig()
 
     @property
     def kernel_cache(self) -> Path:
@@ -99,26 +86,35 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Agen
         config = AgentConfig.model_validate(document)
     except ValidationError as exc:
         raise ConfigurationError(_faults(path, exc)) from exc
-    config = _with_absolute_paths(config, path.resolve().parent)
+    config = _placed(config, path.resolve().parent)
     return _with_keys(config, path)
 
 
-def broker_password(config: AgentConfig, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the broker's password: the variable, else the file, else null.
+def broker_password(
+    broker: BrokerConfig, environment: Mapping[str, str] = os.environ, variable: str = "THRESHER_AGENT_BROKER_PASSWORD"
+) -> str | None:
+    """Return a broker's password: the variable, else the file, else systemd's credential, else null.
 
     Raises:
         ConfigurationError: The file cannot be read.
     """
-    password = environment.get("THRESHER_AGENT_BROKER_PASSWORD")
-    if password is not None or config.broker.password_file is None:
+    password = environment.get(variable)
+    path = broker.password_file or _credential(broker, environment)
+    if password is not None or path is None:
         return password
     try:
-        return config.broker.password_file.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise ConfigurationError(
-            f"broker.password_file: {config.broker.password_file} cannot be read ({exc.strerror}): "
+            f"broker.password_file: {path} cannot be read ({exc.strerror}): "
             "write the password into it and let the agent's user read it"
         ) from exc
+
+
+def _credential(broker: BrokerConfig, environment: Mapping[str, str]) -> Path | None:
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / CREDENTIAL if folder and broker.username is not None else None
+    return path if path is not None and path.is_file() else None
 
 
 def json_schema() -> dict[str, Any]:
@@ -161,13 +157,20 @@ def _faults(path: Path, exc: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def _with_absolute_paths(config: AgentConfig, base: Path) -> AgentConfig:
-    def placed(model: BaseModel, names: tuple[str, ...]) -> dict[str, Path]:
-        paths = {name: getattr(model, name) for name in names}
-        return {name: base / path.expanduser() for name, path in paths.items() if path is not None}
-
-    broker = config.broker.model_copy(update=placed(config.broker, _BROKER_PATHS))
-    return config.model_copy(update={**placed(config, _PATHS), "broker": broker})
+def _placed(part: PartT, base: Path) -> PartT:
+    """Return `part` with every path in it, however deep, relative to `base`."""
+    made: Any = part
+    if isinstance(part, Path):
+        made = base / part.expanduser()
+    elif isinstance(part, BaseModel):
+        found = {name: getattr(part, name) for name in type(part).model_fields}
+        made = part.model_copy(update={name: _placed(value, base) for name, value in found.items()})
+    elif isinstance(part, tuple):
+        made = tuple(_placed(each, base) for each in part)
+    elif isinstance(part, dict):
+        made = {name: _placed(each, base) for name, each in part.items()}
+    placed: PartT = made
+    return placed
 
 
 def _with_keys(config: AgentConfig, path: Path) -> AgentConfig:

@@ -19,21 +19,32 @@ from agent.child import cap_kind
 from agent.config import AgentConfig, broker_password
 from agent.device import cgroup
 from agent.device.identity import Identity, StateLock
+from agent.device.notify import Notifier
+from agent.device.pulse import MetricsPulse
+from agent.device.raw import RawTelling
 from agent.device.reporter import Reporter, presence
+from agent.install.claim import Claimer
+from agent.install.connected import note_connected
 from agent.inventory import agent_version, find_engines, take_inventory
 from agent.loop import Loop
 from agent.mqtt import (
     AckReceived,
     ChunkReceived,
+    ClaimedReceived,
     Connected,
     DesiredReceived,
     Disconnected,
     Inbound,
     Link,
     PlanReceived,
+    RawReceived,
     Unreadable,
 )
 from agent.plan.runner import PlanRunner, Surroundings
+from agent.samples.outbox import SampleOutbox
+from agent.samples.sender import SampleSender
+from agent.serve.settings import asks
+from agent.supervise.gateway import GatewayProcess, gateway_order
 from agent.supervise.run import RunSetup
 from agent.supervise.serving import Serving
 from agent.update.documents import MOST_WAITING, Documents
@@ -42,8 +53,10 @@ from agent.update.slots import WorkloadFolder, saved_workloads
 from agent.update.trust import Trust
 from agent.update.vocabulary import DesiredArrived, Facts, Restarted, Tell
 from agent.update.workload import Device, Workload
+from wire.claim import Claimed
 from wire.device_state import State
 from wire.errors import WireError
+from wire.raw import RawRequest
 from wire.trial import Plan
 from wire.update import Desired
 
@@ -52,7 +65,7 @@ log = logging.getLogger(__name__)
 MOST_WORKLOADS = 32
 STOP_S = 4.0
 STOP_LOOK_S = 0.05
-DocumentT = TypeVar("DocumentT", Desired, Plan)
+DocumentT = TypeVar("DocumentT", Desired, Plan, Claimed, RawRequest)
 _CHANGING = frozenset({State.SELFTEST, State.SHADOW, State.SWITCH, State.PROBATION, State.ROLLBACK})
 
 
@@ -69,11 +82,13 @@ class Daemon:
         """
         self._config = config
         self._trust = Trust(config.trusted_keys)
-        password = broker_password(config)
+        password = broker_password(config.broker)
         self._lock = StateLock(config.state_dir)
         prepare_folders(config)
         self._identity = Identity(config.state_dir)
         self._version = agent_version()
+        cgroup.prepare()
+        self._notifier = Notifier()
         self._cap_by = cap_kind() if config.memory_cap_bytes is not None else None
         self._loop = Loop()
         self._documents = Documents(self._loop)
@@ -83,8 +98,16 @@ class Daemon:
         self._channel = BrokerChannel(self._link, config.fleet)
         self._reporter = Reporter(config, self._identity, self._version, self._link)
         self._downloads = Downloads(config.device, self._store, self._channel, self._loop, self._corrupted)
+        captured = [name for name, served in config.serve.workloads.items() if served.capture is not None]
+        outbox, sends = SampleOutbox(config.state_dir, captured), self._reporter.send_sample
+        self._samples = SampleSender(outbox, self._loop, sends, lambda: bool(self._downloads.digests))
+        self._claimer = Claimer(config.state_dir, self._link)
         self._plan = PlanRunner(self._plan_surroundings())
         self._workloads: dict[str, Workload] = {}
+        self._gateway = GatewayProcess(self._loop, gateway_order(config, self._identity.boot_id), self._gateway_told)
+        who, tells = (config.fleet, config.device), self._reporter.send_raw
+        self._raw = RawTelling(who, self._loop, self._gateway, self._serves, tells)
+        self._pulse = MetricsPulse(self._loop, config.metrics_interval_s, self._say_metrics)
 
     def run(self) -> None:
         """Serve and listen until SIGTERM or SIGINT."""
@@ -104,22 +127,30 @@ class Daemon:
 
     def _start(self) -> None:
         self._link.start()
+        if self._config.serve.socket is not None or self._config.serve.http is not None:
+            self._gateway.start()
         for name in saved_workloads(self._config.state_dir):
             self._workload(name).handle(Restarted())
         if self._store.free_bytes() < DISK_MARGIN_BYTES:
             self._collect_garbage(True)
         self._plan.advance()
-        self._loop.after(self._config.metrics_interval_s, self._say_metrics)
+        self._samples.start()
+        self._pulse.start()
+        self._notifier.ready()
+        self._notifier.show_life(self._loop.after)
 
     def _stop(self) -> None:
         """End the children, then say goodbye. A second signal does not interrupt it."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         log.info("stopping")
+        self._notifier.stopping()
         self._plan.stop()
+        self._samples.stop()
         self._downloads.stop()
         for workload in self._workloads.values():
             workload.stop()
+        self._gateway.stop()
         self._wait_for_children()
         self._link.stop(presence(self._config, self._identity, self._version, False))
         self._lock.release()
@@ -128,7 +159,7 @@ class Daemon:
         """Look once at least: records of trials that are complete may still be on their way."""
         for _ in range(round(STOP_S / STOP_LOOK_S)):
             self._loop.run_for(STOP_LOOK_S)
-            if not any(workload.serving.busy for workload in self._workloads.values()):
+            if not self._gateway.busy and not any(each.serving.busy for each in self._workloads.values()):
                 return
 
     # --- what arrives ---------------------------------------------------------------------------------------------
@@ -144,6 +175,11 @@ class Daemon:
                 self._check(None, partial(self._trust.plan, envelope), self._plan_arrived)
             case AckReceived(ack):
                 self._plan.acknowledged(ack.trials)
+                self._samples.acknowledged(ack.samples)
+            case ClaimedReceived(envelope):
+                self._check(None, partial(self._trust.claimed, envelope), self._claimer.answered)
+            case RawReceived(envelope):
+                self._check(None, partial(self._trust.raw, envelope), self._raw_asked)
             case Connected():
                 self._connected()
             case Disconnected():
@@ -153,12 +189,15 @@ class Daemon:
 
     def _connected(self) -> None:
         """Say everything again: the broker may have lost what it retained."""
+        note_connected(self._config.state_dir, self._version, self._identity.boot_id, self._identity.now_s())
+        self._claimer.advance()
         names = tuple(self._workloads)
         self._reporter.say_online(take_inventory(self._config, self._cap_by, self._store.free_bytes(), names))
         for workload in self._workloads.values():
             workload.report()
         self._downloads.ask_again()
         self._plan.connected()
+        self._samples.connected()
 
     def _check(self, workload: str | None, read: Callable[[], DocumentT], take: Callable[[DocumentT], None]) -> None:
         """Have a document read, once its signature was found to hold, and taken."""
@@ -181,13 +220,15 @@ class Daemon:
             self._refuse(workload, "too_many_workloads", f"this device serves at most {MOST_WORKLOADS}", desired.gen)
             return
         self._identity.saw_signed(desired.issued_s)
-        serving = workload in self._workloads and self._workloads[workload].serving.bundle is not None
-        self._workload(workload).handle(DesiredArrived(desired, self._facts(serving)))
+        self._workload(workload).handle(DesiredArrived(desired, self._facts(self._serves(workload))))
 
     def _plan_arrived(self, plan: Plan) -> None:
         if (plan.fleet, plan.device) == (self._config.fleet, self._config.device):
             self._identity.saw_signed(plan.issued_s)
         self._plan.arrived(plan)
+
+    def _raw_asked(self, request: RawRequest) -> None:
+        self._raw.arrived(request, self._identity.now_s())
 
     def _refuse(self, workload: str | None, reason: str, detail: str, gen: int = 0) -> None:
         log.warning("refused (%s): %s", reason, detail)
@@ -205,14 +246,22 @@ class Daemon:
             self._workloads[name] = self._make_workload(name)
         return self._workloads[name]
 
+    def _serves(self, name: str) -> bool:
+        return name in self._workloads and self._workloads[name].serving.bundle is not None
+
     def _make_workload(self, name: str) -> Workload:
         def tell(reason: str, detail: str) -> None:
             gen = self._workloads[name].saved.gen if name in self._workloads else 0
             self._reporter.tell(name, Tell("serving", gen, reason=reason, detail=detail))
 
-        serving = Serving(name, RunSetup(self._loop, self._config), self._store.find, tell)
+        setup = RunSetup(self._loop, self._config, self._gateway)
+        serving = Serving(name, setup, self._store.find, tell)
         folder = WorkloadFolder(self._config.state_dir / "workloads" / name)
         return Workload(folder, serving, self._shared())
+
+    def _gateway_told(self, workload: str | None, reason: str, detail: str) -> None:
+        gen = self._workloads[workload].saved.gen if workload in self._workloads else 0
+        self._reporter.tell(workload, Tell("serving", gen, reason=reason, detail=detail))
 
     def _shared(self) -> Device:
         return Device(
@@ -224,6 +273,7 @@ class Daemon:
             facts=self._facts,
             collect_garbage=self._collect_garbage,
             when_not_measuring=self._plan.when_not_measuring,
+            committed=self._pulse.quicken,
         )
 
     def _facts(self, serving: bool = False) -> Facts:
@@ -254,7 +304,7 @@ class Daemon:
             facts=self._facts,
             changing=lambda: any(workload.saved.state in _CHANGING for workload in self._workloads.values()),
             pause=self._pause_serving,
-            resume=lambda: self._each_serving(lambda serving: serving.resume()),
+            resume=lambda: self._pause(False),
             tell=lambda tell: self._reporter.tell(None, tell),
             send=self._reporter.send_part,
             collect_garbage=self._collect_garbage,
@@ -262,20 +312,20 @@ class Daemon:
 
     def _pause_serving(self) -> bool:
         """Pause all workloads; return whether queries are lost by it."""
-        asks = self._config.serve.source.kind != "none"
-        lost = asks and any(workload.serving.bundle is not None for workload in self._workloads.values())
-        self._each_serving(lambda serving: serving.pause())
-        return lost
+        served = [name for name, workload in self._workloads.items() if workload.serving.bundle is not None]
+        self._pause(True)
+        return any(asks(self._config.serve.workload(name).source) for name in served)
 
-    def _each_serving(self, call: Callable[[Serving], None]) -> None:
+    def _pause(self, paused: bool) -> None:
+        self._gateway.pause(paused)
         for workload in self._workloads.values():
-            call(workload.serving)
+            workload.serving.pause(paused)
 
-    def _say_metrics(self) -> None:
-        interval_s = self._config.metrics_interval_s
-        self._loop.after(interval_s, self._say_metrics)
-        counted = [workload.serving.tally.take(workload.serving.bundle) for workload in self._workloads.values()]
-        self._reporter.say_metrics(interval_s, tuple(counted))
+    def _say_metrics(self, interval_s: float, next_s: float) -> None:
+        self._claimer.advance()
+        servings = [workload.serving for workload in self._workloads.values()]
+        counted = [metrics for serving in servings for metrics in serving.tally.take(serving.bundle)]
+        self._reporter.say_metrics(interval_s, tuple(counted), next_s)
 
 
 def prepare_folders(config: AgentConfig) -> None:

@@ -4,16 +4,27 @@ Decides: which engines count as found: installed (by their package's metadata; i
 control process) and allowed by the configuration. Leaves out: whether an engine runs a given bundle (the self-test).
 """
 
+import json
+import logging
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 
+from agent.child import worker_environment
 from agent.config import AgentConfig
 from agent.device.cpu import host_id, instruction_sets, soc_name
 from agent.device.vitals import memory_bytes, sensor_names
+from agent.inference.limits import kernel_folder
+from agent.warm import read_report
 from wire.presence import EngineInfo, Inventory
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 20.0
 
 ENGINE_PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
@@ -49,6 +60,24 @@ def find_engines(
     return tuple(found)
 
 
+@cache
+def sandbox_abilities() -> dict[str, str]:
+    """Return what workers can be held by here; empty where it cannot be found out. Asked in a process of its own."""
+    command = [sys.executable, "-P", "-m", "agent.device.sandbox"]
+    try:
+        asked = subprocess.run(command, capture_output=True, timeout=LOOK_S, check=True, env=worker_environment(1))
+        return {name: str(held).lower() for name, held in json.loads(asked.stdout).items()}
+    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+        log.warning("what the sandbox can do here is not known: %s", exc)
+        return {}
+
+
+def kernel_form(config: AgentConfig) -> str | None:
+    """Return how workers load the kernels: `library`, `llvmlite` or `numba`; null before they were compiled."""
+    report = read_report(kernel_folder(config.kernel_cache))
+    return report.form if report is not None else None
+
+
 def take_inventory(
     config: AgentConfig, cap_by: str | None, disk_free_bytes: int, workloads: tuple[str, ...]
 ) -> Inventory:
@@ -81,6 +110,8 @@ def take_inventory(
         emulated=config.emulated,
         host_id=host_id(host_name=platform.node()),
         workloads=workloads,
+        sandbox=sandbox_abilities() if config.workers.sandbox != "off" else {},
+        kernels=kernel_form(config),
     )
 
 

@@ -20,8 +20,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from agent.config import BrokerConfig
 from agent.errors import BrokerUnreachable
+from agent.serve.settings import BrokerConfig
 from wire import PROTOCOL
 from wire.base import LARGEST_MESSAGE_BYTES, LARGEST_PART_BYTES, Message, decode, encode
 from wire.envelope import Envelope
@@ -61,6 +61,16 @@ class PlanReceived:
 
 
 @dataclass(frozen=True)
+class ClaimedReceived:
+    envelope: Envelope
+
+
+@dataclass(frozen=True)
+class RawReceived:
+    envelope: Envelope
+
+
+@dataclass(frozen=True)
 class AckReceived:
     ack: Ack
 
@@ -82,7 +92,17 @@ class Unreadable:
     detail: str
 
 
-Inbound = Connected | Disconnected | DesiredReceived | PlanReceived | AckReceived | ChunkReceived | Unreadable
+Inbound = (
+    Connected
+    | Disconnected
+    | DesiredReceived
+    | PlanReceived
+    | ClaimedReceived
+    | RawReceived
+    | AckReceived
+    | ChunkReceived
+    | Unreadable
+)
 
 
 def decode_inbound(topic: str, payload: bytes) -> Inbound | None:
@@ -99,6 +119,10 @@ def decode_inbound(topic: str, payload: bytes) -> Inbound | None:
             return DesiredReceived(workload, decode(Envelope, payload))
         if address.kind == "plan":
             return PlanReceived(decode(Envelope, payload))
+        if address.kind == "claimed":
+            return ClaimedReceived(decode(Envelope, payload))
+        if address.kind == "raw":
+            return RawReceived(decode(Envelope, payload))
         return AckReceived(decode(Ack, payload)) if address.kind == "ack" else None
     except WireError as exc:
         return Unreadable(topic[:200], workload, exc.reason, str(exc)[:1000])
@@ -214,7 +238,14 @@ class Link:
             return
         self._failures = 0
         self._linked.set()
-        own = (self._topics.desired(self._device, "+"), self._topics.plan(self._device), self._topics.ack(self._device))
+        topics, device = self._topics, self._device
+        own = (
+            topics.desired(device, "+"),
+            topics.plan(device),
+            topics.ack(device),
+            topics.claimed(device),
+            topics.raw(device),
+        )
         chunks = [self._topics.chunks(artifact) for artifact in tuple(self._listening)]
         _, self._subscription = client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in (*own, *chunks)])
 

@@ -14,6 +14,7 @@ from controller.leadership import BEAT_S, Leadership, LeadershipLost
 from controller.rollout.engine import RolloutEngine
 from controller.store import devices, telemetry
 from controller.store.database import Store
+from controller.telemetry import raw_rows
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class LeadLoop:
         self._engine = engine
         self._retained = retained
         self._fleets, self._changed, self._lost, self._clock = fleets, changed, lost, clock
+        self.turns = 0
+        """Turns that were taken: a number that no longer grows is a thread that is stuck."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._due_s: dict[str, float] = {}
@@ -77,6 +80,7 @@ class LeadLoop:
         if self._is_due("prune", PRUNE_S):
             with self._store.begin() as session:
                 telemetry.prune(session, now_s=self._clock())
+                raw_rows.prune(session, now_s=self._clock())
         fleets = self._fleets()
         published = self._documents.publish_due(fleets)  # first what a killed leader had only written
         # Without the broker nothing is known of the devices: a deadline must not pass for them before they were heard.
@@ -87,6 +91,7 @@ class LeadLoop:
         while not self._stopping.is_set():
             self._wake.wait(TICK_S)
             self._wake.clear()
+            self.turns += 1
             try:
                 if self.turn():
                     self._changed()

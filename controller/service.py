@@ -25,6 +25,7 @@ from controller.fleet.ask import Asking, ask_trials, cancel_trials
 from controller.fleet.changes import Changes
 from controller.fleet.inbox import Inbox
 from controller.fleet.ingest import Effects, Ingest
+from controller.fleet.samples import SampleFolder
 from controller.fleet.views import DeviceView, TrialView, device_views, trial_views
 from controller.keys import load_key
 from controller.lead import LeadLoop
@@ -72,7 +73,7 @@ class Service:
         self.changes = Changes()
         self.leadership = Leadership(self.store, clock)
         self._retained = RetainedState(clock)
-        self._ingest = Ingest(self.store, self.key, clock)
+        self._ingest = Ingest(self.store, self.key, SampleFolder(workspace.samples), clock)
         self._inbox = Inbox(self._ingest, self._retained, self._carry_out)
         self._client = BrokerClient(
             settings,
@@ -96,6 +97,11 @@ class Service:
     def connected(self) -> bool:
         """Whether the broker is there now."""
         return self._client.connected
+
+    @property
+    def turns(self) -> int:
+        """Turns of the engine thread since the start; the watchdog is shown life only as long as they go on."""
+        return self._loop.turns
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -291,6 +297,10 @@ class Service:
         self._retained.saw(effects.retained, effects.heard)
         for (fleet, device), received in effects.acknowledge.items():
             self._documents.acknowledge(fleet, device, received)
+        for (fleet, device), samples in effects.samples.items():
+            self._documents.acknowledge(fleet, device, (), samples)
+        for answer in effects.claimed:
+            self._documents.answer_claim(answer)
         for fleet, want in effects.wants:
             try:
                 self._chunks.add(fleet, want)
@@ -311,8 +321,11 @@ def _filters(topics: Topics) -> list[str]:
         topics.desired("+", "+"),
         topics.plan("+"),
         topics.trial("+", "+"),
+        topics.sample("+", "+"),
         topics.event("+"),
         topics.metrics("+"),
         topics.sync("+"),
+        topics.claim("+"),
+        topics.raw_part("+", "+"),
         topics.wants(),
     ]

@@ -67,6 +67,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def samples(self) -> Path:
+        """Queries that devices captured."""
+        return self.root / "samples"
+
+    @property
     def exists(self) -> bool:
         """Whether `controller init` was here: the keys' folder stands."""
         return self.keys.is_dir()

@@ -134,12 +134,17 @@ def _assigned(node: ast.AST, codes_are_reasons: bool) -> Iterator[ast.expr]:
         return
     for left in node.targets:
         pairs = [(left, node.value)]
-        if isinstance(left, ast.Tuple) and isinstance(node.value, ast.Tuple):
+        if isinstance(left, ast.Tuple) and isinstance(node.value, ast.Tuple) and not _has_star(node):
             pairs = list(zip(left.elts, node.value.elts, strict=True))
         for name, value in pairs:
             wanted = NAMES if codes_are_reasons else {"reason"}
             if isinstance(name, ast.Name) and name.id in wanted and not _is_exit_code(value):
                 yield value
+
+
+def _has_star(node: ast.Assign) -> bool:
+    """Whether an assignment takes or gives a number of values that its text does not tell."""
+    return any(isinstance(each, ast.Starred) for each in ast.walk(node))
 
 
 def _answered(node: ast.AST) -> Iterator[ast.expr]:

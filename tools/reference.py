@@ -91,6 +91,7 @@ def pages() -> dict[str, str]:
         "reference/states.md": states.page(NOTE, tomllib.loads(MEANINGS.read_text(encoding="utf-8"))["states"]),
         "images/states.svg": states.picture(),
         **{f"schemas/{kind}.schema.json": schemas.schema_text(kind) for kind in schemas.KINDS},
+        "schemas/predict.openapi.json": schemas.openapi_text(),
     }
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of every YAML file that people write, made from the models that read them.
+"""The JSON Schema of every YAML file that people write, made from the models that read them, and the OpenAPI document.
 
 Decides: which files have a schema, and that each key says what it means. Leaves out: the rules (the models' own), the
 page for people (`tools/configuration.py`), and writing (`tools/reference.py`).
@@ -17,13 +17,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tools.source import ROOT
+from tools.source import ROOT, attribute_docstrings
 from wire.spec import PostSpec, PreSpec
 
 FOLDER = ROOT / "docs" / "schemas"
 MEANINGS = ROOT / "docs" / "reference" / "keys.toml"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Document = dict[str, Any]
+_AGENT_SOURCES = ("agent/config.py", "agent/serve/settings.py")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,15 @@ class Key:
 
 
 def _agent() -> Document:
+    """The agent does not let pydantic read its sources for descriptions at every start: they are put in here."""
     from agent.config import json_schema
 
-    return json_schema()
+    found = json_schema()
+    for path in _AGENT_SOURCES:
+        for (section, key), meaning in attribute_docstrings(path).items():
+            if key in (properties := found["$defs"].get(section, {}).get("properties", {})):
+                properties[key]["description"] = meaning
+    return found
 
 
 def _fleet() -> Document:
@@ -107,6 +114,13 @@ def schema(kind: str) -> Document:
 def schema_text(kind: str) -> str:
     """Return the schema as it is committed."""
     return json.dumps(schema(kind), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def openapi_text() -> str:
+    """Return the description of the HTTP interface for applications as it is committed."""
+    from agent.gateway.http.openapi import openapi
+
+    return json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 @cache

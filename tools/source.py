@@ -47,6 +47,19 @@ def sources(*folders: str) -> Iterator[Source]:
             yield Source(path, text, ast.parse(text))
 
 
+def attribute_docstrings(path: str) -> dict[tuple[str, str], str]:
+    """Return (class, attribute) -> the text that stands below the attribute, as one line."""
+    found = {}
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    for each in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for attribute, text in zip(each.body, each.body[1:], strict=False):
+            if isinstance(attribute, ast.AnnAssign) and isinstance(text, ast.Expr):
+                meaning = getattr(text.value, "value", None)
+                if isinstance(meaning, str):
+                    found[each.name, ast.unparse(attribute.target)] = " ".join(meaning.split())
+    return found
+
+
 def functions(source: Source) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yield every function and method of a file, inner ones too."""
     for node in ast.walk(source.tree):

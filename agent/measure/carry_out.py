@@ -96,7 +96,7 @@ def carry_out(order: BaseOrder, meter: MemoryMeter, say: Say, started_ns: int) -
 
 
 def load_kernels(pipeline: Pipeline, answers: bool) -> str:
-    """Load the machine code of the pipeline's kernels; return how: `none`, `library` or `numba`."""
+    """Load the machine code of the pipeline's kernels; return how: `none`, `library`, `llvmlite` or `numba`."""
     kernels: tuple[Kernel[..., Any], ...] = pipeline.pre.kernels
     kernels += pipeline.post.kernels if answers else pipeline.post.readers
     ways = {kernel.load() for kernel in kernels}

@@ -5,8 +5,10 @@ Decides: the source. `memory.peak` where this process is alone in a cgroup v2 le
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wire.trial import MemoryUse
+if TYPE_CHECKING:
+    from wire.trial import MemoryUse
 
 PROC = Path("/proc/self")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -26,8 +28,10 @@ class MemoryMeter:
         """Note that everything is loaded: what is in use now belongs to the worker at rest."""
         self._loaded = self._now()
 
-    def use(self) -> MemoryUse:
+    def use(self) -> "MemoryUse":
         """Return baseline, load and the peak until now."""
+        from wire.trial import MemoryUse  # a serving worker measures its memory and says nothing of trials
+
         peak = (self._leaf / "memory.peak") if self._leaf else None
         return MemoryUse(
             baseline_bytes=self._baseline,

@@ -6,44 +6,16 @@ Light on purpose: the control process writes orders and reads results, and it ne
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError
 
-from agent.errors import ConfigurationError
+from agent.inference.order import WorkerOrder, refused
 from wire.base import Message
 from wire.canonical import Digest
-from wire.manifest import BundleManifest
 from wire.trial import Golden, Grade, MemoryUse, Predictions, Replicate, Scenario
 
 Outcome = Literal["ok", "unfit", "incompatible", "failed"]
-
-
-class WorkerOrder(BaseModel):
-    """What every worker is told, measuring or serving.
-
-    The bundle is a folder with a `manifest.json` (`bundle_dir`), or a manifest given inline whose paths are relative
-    to `root`. `memory_cap_by`: `rlimit` is applied by the worker before anything heavy is imported, `parent` says that
-    the process which started the worker has seen to it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    bundle_dir: Path | None = None
-    manifest: BundleManifest | None = None
-    root: Path | None = None
-    threads: int = Field(default=1, ge=1, le=1024)
-    affinity: tuple[int, ...] | None = None
-    memory_cap_bytes: int | None = Field(default=None, gt=0)
-    memory_cap_by: Literal["rlimit", "parent"] = "rlimit"
-    cache_dir: Path | None = None
-
-    @model_validator(mode="after")
-    def _names_one_bundle(self) -> Self:
-        inline = self.manifest is not None and self.root is not None
-        if (self.bundle_dir is None) != inline or (self.manifest is None) != (self.root is None):
-            raise ValueError("give either bundle_dir, or manifest and root")
-        return self
 
 
 class BaseOrder(WorkerOrder):
@@ -119,10 +91,3 @@ def read_order(content: bytes | str) -> RunOrder | SelftestOrder | MeasureOrder 
         return _ADAPTER.validate_json(content)
     except ValidationError as exc:
         raise refused(exc) from exc
-
-
-def refused(exc: ValidationError) -> ConfigurationError:
-    """Return the error for content that is no order."""
-    fault = exc.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(step) for step in fault["loc"]) or "document"
-    return ConfigurationError(f"not a worker's order: {where}: {fault['msg']}")

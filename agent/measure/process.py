@@ -11,12 +11,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pydantic import ValidationError
 
 from agent.child import CapBy, Child, Command, spawn
+from agent.config import WorkersConfig
 from agent.errors import WorkerNotStarted
+from agent.inference.limits import kernel_folder
 from agent.measure.orders import BaseOrder, Result, ResultError
 
 MODULE = "agent.measure.worker"
@@ -43,7 +46,13 @@ class Answer(NamedTuple):
     memory_cap_by: CapBy | None = None
 
 
-def run_worker(order: BaseOrder, timeout_s: float, cancel: threading.Event, progress: Progress | None = None) -> Answer:
+def run_worker(
+    order: BaseOrder,
+    timeout_s: float,
+    cancel: threading.Event,
+    progress: Progress | None = None,
+    workers: WorkersConfig | None = None,
+) -> Answer:
     """Carry out `order` in a fresh process and return its result; a crash or hang is a result as well.
 
     Args:
@@ -51,6 +60,7 @@ def run_worker(order: BaseOrder, timeout_s: float, cancel: threading.Event, prog
         timeout_s: After it the process is killed: outcome `failed`, code `worker_timed_out`.
         cancel: Ends the process.
         progress: Gets each progress line, on a thread of its own.
+        workers: What holds the process besides; null: the defaults.
     Raises:
         Canceled: `cancel` was set.
         WorkerNotStarted: The process ended before its work began: no fault of the bundle, worth another try.
@@ -61,7 +71,7 @@ def run_worker(order: BaseOrder, timeout_s: float, cancel: threading.Event, prog
     order_path.write_text(capped.model_dump_json(exclude_none=True))
     order.result_path.unlink(missing_ok=True)
     with tempfile.TemporaryFile() as errors:
-        child = spawn(Command(MODULE, (str(order_path),), order.threads, order.memory_cap_bytes), errors.fileno())
+        child = spawn(_command(order, order_path, workers or WorkersConfig()), errors.fileno())
         reader = threading.Thread(target=_read_progress, args=(child, progress), daemon=True)
         reader.start()
         try:
@@ -72,6 +82,20 @@ def run_worker(order: BaseOrder, timeout_s: float, cancel: threading.Event, prog
             _end(child)
             reader.join()
             child.release()
+
+
+def _command(order: BaseOrder, order_path: Path, workers: WorkersConfig) -> Command:
+    """Return how the process is started: it sees what the order names, and writes where its result belongs."""
+    inputs = (order.bundle_dir, order.root, *(getattr(order, name, None) for name in ("evaluation_dir", "inputs_path")))
+    return Command(
+        MODULE,
+        (str(order_path),),
+        order.threads,
+        order.memory_cap_bytes,
+        readable=(kernel_folder(order.cache_dir), *(path for path in inputs if path is not None)),
+        writable=(order.result_path.parent,),
+        **workers.held(),
+    )
 
 
 def _wait(child: Child, timeout_s: float, cancel: threading.Event) -> bool:

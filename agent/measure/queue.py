@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.config import WorkersConfig
 from agent.errors import EngineFailed, WorkerNotStarted
 from agent.measure import conditions
 from agent.measure.orders import BaseOrder, MeasureOrder, MemoryOrder
@@ -49,6 +50,7 @@ class MeasureContext:
     engines_allowed: Collection[str] | None = None
     emulated: bool = False
     work_dir: Path | None = None
+    workers: WorkersConfig | None = None
     progress: Callable[[str, Mapping[str, Any]], None] | None = None
 
     def say(self, event: str, **fields: Any) -> None:
@@ -159,12 +161,12 @@ class _Session:
     def _started(self, order: BaseOrder, timeout_s: float) -> Answer:
         for _ in range(STARTS - 1):
             try:
-                return run_worker(order, timeout_s, self.cancel)
+                return run_worker(order, timeout_s, self.cancel, workers=self.context.workers)
             except (OSError, WorkerNotStarted) as exc:
                 self.context.say("not_started", detail=str(exc)[:1000])
             if self.cancel.wait(START_AGAIN_S):
                 raise Canceled
-        return run_worker(order, timeout_s, self.cancel)
+        return run_worker(order, timeout_s, self.cancel, workers=self.context.workers)
 
     def _common(self, one: Measured) -> dict[str, Any]:
         context = self.context

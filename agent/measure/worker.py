@@ -9,15 +9,13 @@ reports it as one. Progress: JSON lines on stdout. Limits are applied before any
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.errors import AgentError, EngineFailed, EngineUnavailable
-from agent.inference.limits import apply_limits
+from agent.errors import AgentError, EngineUnavailable
+from agent.inference.order import prepare_process
 from agent.measure.memory import MemoryMeter
-from agent.measure.orders import BaseOrder, Result, ResultError, WorkerOrder, read_order
-from agent.warm import ensure_warm
+from agent.measure.orders import BaseOrder, Result, ResultError, read_order
 
 _STARTED_NS = time.perf_counter_ns()
 
@@ -53,23 +51,6 @@ def attempt(order: BaseOrder) -> Result:
     except MemoryError as exc:
         cap = f"under a cap of {order.memory_cap_bytes} bytes" if order.memory_cap_bytes else "without a cap of ours"
         return Result(outcome="failed", error=ResultError(code="out_of_memory", detail=f"{cap}: {exc}"[:2000]))
-
-
-def prepare_process(order: WorkerOrder, say: Callable[..., None]) -> None:
-    """Impose the order's limits, and compile the kernels first where nobody has.
-
-    A capped worker does not compile: the compiler would count against its cap. Without compiled kernels numba takes
-    over, slower to start and larger.
-
-    Raises:
-        ConfigurationError: A limit cannot be imposed.
-    """
-    apply_limits(order.threads, order.affinity, order.memory_cap_bytes, order.memory_cap_by, order.cache_dir)
-    if order.memory_cap_bytes is None:
-        try:
-            ensure_warm(order.cache_dir)
-        except EngineFailed as exc:
-            say("not_warm", detail=str(exc))
 
 
 def say(event: str, **fields: Any) -> None:

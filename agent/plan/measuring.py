@@ -42,6 +42,7 @@ def measure_context(config: AgentConfig, version: str, plan_gen: int) -> Measure
         engines_allowed=config.engines_allowed,
         emulated=config.emulated,
         work_dir=config.state_dir / "run",
+        workers=config.workers,
     )
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.config import AgentConfig
+from agent.config import AgentConfig, WorkersConfig
 from agent.errors import WorkerNotStarted
 from agent.measure.orders import Result, SelftestOrder
 from agent.measure.process import Canceled, run_worker
@@ -22,8 +22,11 @@ Answer = Callable[[ReportedError | None], None]
 class SelfTestRun:
     """One self-test under way, in a thread that lives as long as its process. `answer` is called on that thread."""
 
-    def __init__(self, order: SelftestOrder, limits: Limits, answer: Answer) -> None:
+    def __init__(
+        self, order: SelftestOrder, limits: Limits, answer: Answer, workers: WorkersConfig | None = None
+    ) -> None:
         self._order = order
+        self._workers = workers
         self._limits = limits
         self._answer = answer
         self._cancel = threading.Event()
@@ -42,7 +45,7 @@ class SelfTestRun:
     def _run(self) -> None:
         folder = self._order.result_path.parent
         try:
-            result = run_worker(self._order, self._limits.selftest_s, self._cancel).result
+            result = run_worker(self._order, self._limits.selftest_s, self._cancel, workers=self._workers).result
         except Canceled:
             return
         except (OSError, WorkerNotStarted) as exc:

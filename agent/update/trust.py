@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from agent.child import worker_environment
 from agent.device.signature import FORGED, HOLDS, KEY_BYTES, SIGNATURE_BYTES
 from agent.errors import TrustError
+from wire.claim import Claimed
 from wire.envelope import Envelope, open_envelope
+from wire.raw import RawRequest
 from wire.trial import Plan
 from wire.update import Desired
 
@@ -77,6 +79,14 @@ class Trust:
     def plan(self, envelope: Envelope) -> Plan:
         """Return the measuring plan inside; raises as `desired` does."""
         return open_envelope("plan", envelope, Plan, self.verify)
+
+    def claimed(self, envelope: Envelope) -> Claimed:
+        """Return the answer to this device's claim; raises as `desired` does."""
+        return open_envelope("claimed", envelope, Claimed, self.verify)
+
+    def raw(self, envelope: Envelope) -> RawRequest:
+        """Return the request for single queries inside; raises as `desired` does."""
+        return open_envelope("raw", envelope, RawRequest, self.verify)
 
 
 def _check(content: bytes) -> bool:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from agent.artifacts.assemble import Assembled
 from agent.artifacts.downloads import Downloads
@@ -16,6 +17,7 @@ from agent.config import AgentConfig
 from agent.device.durable import WRITE_FAULTS, fault_reason
 from agent.device.reporter import Reporter
 from agent.loop import Loop, Timer
+from agent.serve.settings import asks
 from agent.supervise.attestation import Attestation
 from agent.supervise.serving import Serving
 from agent.update.machine import step
@@ -77,6 +79,8 @@ class Device:
     facts: Callable[[bool], Facts]
     collect_garbage: Callable[[bool], None]
     when_not_measuring: Callable[[Callable[[], None]], None]
+    committed: Callable[[], None] = lambda: None
+    """Called when a workload has committed to a bundle: somebody waits to hear how it does."""
 
 
 class Workload:
@@ -147,7 +151,10 @@ class Workload:
             return False
         if after.state is not self.saved.state:
             log.info("workload %s: %s -> %s (gen %d)", self.name, self.saved.state, after.state, after.gen)
+        has_committed = after.state is State.COMMITTED and self.saved.state is not State.COMMITTED
         self.saved = after
+        if has_committed:
+            self._device.committed()
         return True
 
     def _carry_out(self, instruction: Instruction) -> None:
@@ -251,8 +258,13 @@ class Workload:
             error = ReportedError(code="selftest_not_started", error_class="retryable", detail=str(exc))
             self._post(SelfTested(asked.ticket, error))
             return
-        self._selftest = SelfTestRun(order, asked.limits, lambda error: self._post(SelfTested(asked.ticket, error)))
+        workers = self._device.config.workers
+        answer = partial(self._self_tested, asked.ticket)
+        self._selftest = SelfTestRun(order, asked.limits, answer, workers)
         self._selftest.start()
+
+    def _self_tested(self, ticket: Ticket, error: ReportedError | None) -> None:
+        self._post(SelfTested(ticket, error))
 
     def _watch(self, asked: Watch) -> None:
         def ended(error: ReportedError | None) -> None:
@@ -260,10 +272,10 @@ class Workload:
             self._answer(ProbationOver(asked.ticket), error, asked.ticket)
 
         limits = self.saved.desired.limits if self.saved.desired is not None else None
-        asks = self._device.config.serve.source.kind != "none"
+        source = self._device.config.serve.workload(self.name).source
         self._end_probation()
         self._probation = Probation(self._device.loop, self.serving, asked.probation_s, ended)
-        self._probation.start(asked.bundle, asks_queries=asks, limits=limits)
+        self._probation.start(asked.bundle, asks_queries=asks(source), limits=limits)
 
     def _end_probation(self) -> None:
         if self._probation is not None:

@@ -19,6 +19,9 @@ from controller.workspace import Workspace
 if TYPE_CHECKING:
     from controller.mqtt import BrokerSettings
 
+CREDENTIAL = "broker-password"
+"""Systemd credential that holds the broker's password where no file is named."""
+
 
 @dataclass(frozen=True)
 class FoundFleet:
@@ -98,6 +101,12 @@ def broker_settings(found: FoundFleet, environment: Mapping[str, str] = os.envir
         host=address.host,
         port=address.port,
         username=address.username,
-        password_file=placed(address.password_file),
+        password_file=placed(address.password_file) or _credential(address.username, environment),
         ca_file=placed(address.ca_file),
     )
+
+
+def _credential(username: str | None, environment: Mapping[str, str]) -> str | None:
+    """Return the file that the unit's LoadCredential= has laid down, where there is a user who needs it."""
+    path = Path(environment.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / CREDENTIAL
+    return str(path) if username is not None and path.is_file() else None

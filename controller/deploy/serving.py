@@ -5,12 +5,14 @@ Decides: when a deploy is taken up. Leaves out: the deploy (`pipeline`) and ever
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import NoReturn
 
 from controller.deploy.pipeline import run_deploy
 from controller.errors import ControllerError
 from controller.mqtt import BrokerSettings
+from controller.notify import Notifier
 from controller.report.write import write_report
 from controller.service import Service
 from controller.store import deployments
@@ -45,19 +47,28 @@ def serve_forever(workspace: Workspace, broker: BrokerSettings, fleets: Sequence
         BrokerUnreachable: At the start; later losses are waited out.
         KeyboardInterrupt: The end.
     """
-    with Service(workspace, broker, fleets) as service:
-        attend(service)
+    notifier = Notifier()
+    try:
+        with Service(workspace, broker, fleets) as service:
+            notifier.ready()
+            attend(service, notifier)
+    finally:
+        notifier.stopping()
 
 
-def attend(service: Service) -> NoReturn:
+def attend(service: Service, notifier: Notifier | None = None) -> NoReturn:
     """Carry every deploy that is asked of a service's fleets, until interrupted.
+
+    `notifier` is shown life as long as the engine thread takes its turns.
 
     Raises:
         Busy: Another process leads now.
         KeyboardInterrupt: The end.
     """
     running: dict[str, threading.Thread] = {}
+    pulse = _Pulse(notifier or Notifier({}))
     while True:
+        pulse.felt(service.turns)
         running = {name: thread for name, thread in running.items() if thread.is_alive()}
         for deployment in _waiting(service):
             if deployment not in running:
@@ -65,6 +76,22 @@ def attend(service: Service) -> NoReturn:
                 running[deployment] = thread
                 thread.start()
         service.wait_changed(LOOK_S)
+
+
+class _Pulse:
+    """Shows the watchdog life where the engine thread has moved on since it was shown last."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._due_s = 0.0
+        self._turns = -1
+
+    def felt(self, turns: int) -> None:
+        now_s = time.monotonic()
+        if self._notifier.interval_s is None or turns == self._turns or now_s < self._due_s:
+            return
+        self._turns, self._due_s = turns, now_s + self._notifier.interval_s / 2
+        self._notifier.alive()
 
 
 def _waiting(service: Service) -> list[str]:

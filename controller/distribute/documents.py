@@ -7,6 +7,7 @@ A row is written first and published afterwards, at least once: a controller kil
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol
 
 from sqlalchemy import select
@@ -17,9 +18,12 @@ from controller.mqtt import Publication
 from controller.store import desired as desired_rows
 from controller.store import tables, trials
 from controller.store.database import Store
+from controller.telemetry.raw_publish import publish_requests
 from wire.base import encode
+from wire.claim import Claimed
 from wire.envelope import DocumentKind, seal
 from wire.presence import Ack
+from wire.raw import RawRequest
 from wire.topics import Topics
 from wire.trial import Plan, PlanPolicy
 from wire.update import Desired
@@ -93,6 +97,7 @@ class Documents:
         """
         if not self._client.connected:
             return 0
+        publish_requests(self._store, self._client, partial(self._seal, "raw"), fleets, self._clock())
         with self._store.read() as session:
             rows: list[tables.Desired | tables.Plan] = [*desired_rows.unpublished(session, fleets)]
             rows += desired_rows.unpublished_plans(session, fleets)
@@ -106,9 +111,13 @@ class Documents:
                 desired_rows.mark_published(session, row, now_s=self._clock())
         return len(taken)
 
-    def acknowledge(self, fleet: str, device: str, received: Sequence[str]) -> None:
-        """Tell a device that these trials' records are stored."""
-        self._client.publish(Topics(fleet).ack(device), encode(Ack(trials=tuple(received))))
+    def acknowledge(self, fleet: str, device: str, received: Sequence[str], samples: Sequence[str] = ()) -> None:
+        """Tell a device that these trials' records, and these samples, are stored."""
+        self._client.publish(Topics(fleet).ack(device), encode(Ack(trials=tuple(received), samples=tuple(samples))))
+
+    def answer_claim(self, answer: Claimed) -> None:
+        """Tell a device what became of its claim; it claims again until it hears it."""
+        self._client.publish(Topics(answer.fleet).claimed(answer.device), self._seal("claimed", answer).encode())
 
     def reissue_expiring(self, session: Session, epoch: int) -> int:
         """Issue documents anew, with the same generation, that will not be good for long; return how many."""
@@ -134,7 +143,7 @@ class Documents:
                 repeated += 1
         return repeated
 
-    def _seal(self, kind: DocumentKind, document: Desired | Plan) -> str:
+    def _seal(self, kind: DocumentKind, document: Desired | Plan | Claimed | RawRequest) -> str:
         return encode(seal(kind, document, self._key.key_id, self._key.sign)).decode()
 
 

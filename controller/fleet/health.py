@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controller.fleet.views import DeviceView, WorkloadView
-from wire import OLDEST_PROTOCOL, PROTOCOL
 from wire.device_state import FAILURES, TERMINAL, State
+from wire.presence import protocol_fault
 
 Level = Literal["good", "troubled", "absent"]
 
@@ -34,6 +34,9 @@ def health_of(device: DeviceView, now_s: float) -> Health:
         device: As last seen.
         now_s: Time [s since the epoch], by the clock that made the view's times.
     """
+    fault = protocol_fault(device.protocol)
+    if fault is not None:
+        return Health("troubled", (fault,))
     if not device.online:
         return Health("absent", (f"offline, last seen {_ago(now_s - device.last_seen_s)}",))
     reasons = (*_of_agent(device, now_s), *(each for view in device.workloads.values() for each in _of(view, now_s)))
@@ -41,14 +44,11 @@ def health_of(device: DeviceView, now_s: float) -> Health:
 
 
 def _of_agent(device: DeviceView, now_s: float) -> Iterator[str]:
-    if not OLDEST_PROTOCOL <= device.protocol <= PROTOCOL:
-        ours = f"{OLDEST_PROTOCOL} to {PROTOCOL}"
-        yield f"speaks protocol {device.protocol}, this controller {ours}: update the older side"
     if device.inventory is None:
         yield "has not said what it has (no inventory)"
     if device.metrics is not None and device.metrics_s is not None:
         silent_s = now_s - device.metrics_s
-        if silent_s > SILENT_INTERVALS * device.metrics.interval_s:
+        if silent_s > SILENT_INTERVALS * (device.metrics.next_s or device.metrics.interval_s):
             yield f"last metrics {_ago(silent_s)}"
         if device.metrics.throttled:
             yield "throttles: too hot, or too little power"

@@ -14,20 +14,26 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from controller.distribute.reconcile import DeviceKey, RetainedKey
+from controller.enrolment import take_claim
 from controller.errors import DiskFull
 from controller.fleet.ahead import fleet_is_ahead
 from controller.fleet.records import collect
+from controller.fleet.samples import SampleFolder
 from controller.keys import SigningKey
 from controller.mqtt import Received
 from controller.store import desired as desired_rows
 from controller.store import devices, telemetry
 from controller.store.database import Store
+from controller.telemetry import raw_rows
 from wire.artifact import Want
 from wire.base import decode
 from wire.canonical import sha256_hex
+from wire.claim import Claim, Claimed
 from wire.envelope import Envelope, open_envelope
 from wire.errors import MalformedMessage, WireError
-from wire.presence import Event, Inventory, Presence, Sync
+from wire.presence import Event, Inventory, Presence, Sync, protocol_fault
+from wire.raw import RawPart
+from wire.sample import SamplePart
 from wire.telemetry import Metrics
 from wire.topics import Address, parse
 from wire.trial import Plan, TrialPart
@@ -41,7 +47,9 @@ class Effects:
     """What a batch asks for beside the rows that it wrote."""
 
     acknowledge: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    samples: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     wants: list[tuple[str, Want]] = field(default_factory=list)
+    claimed: list[Claimed] = field(default_factory=list)
     retained: dict[RetainedKey, str] = field(default_factory=dict)
     heard: set[DeviceKey] = field(default_factory=set)
     epoch_seen: int = 0
@@ -52,7 +60,11 @@ class Effects:
         for device, received in other.acknowledge.items():
             mine = self.acknowledge.setdefault(device, [])
             mine += [trial for trial in received if trial not in mine]
+        for device, samples in other.samples.items():
+            mine = self.samples.setdefault(device, [])
+            mine += [sample for sample in samples if sample not in mine]
         self.wants += other.wants
+        self.claimed += other.claimed
         self.retained |= other.retained
         self.heard |= other.heard
         self.epoch_seen = max(self.epoch_seen, other.epoch_seen)
@@ -62,8 +74,9 @@ class Effects:
 class Ingest:
     """Decodes and stores. `counts` says what came and what was refused, by kind."""
 
-    def __init__(self, store: Store, key: SigningKey, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, key: SigningKey, samples: SampleFolder, clock: Callable[[], float]) -> None:
         self._store = store
+        self._samples = samples
         self._key = key
         self._clock = clock
         self.counts: Counter[str] = Counter()
@@ -76,10 +89,13 @@ class Ingest:
             "desired": self._desired,
             "plan": self._plan,
             "trial": self._trial,
+            "sample": self._sample,
             "event": self._event,
             "metrics": self._metrics,
             "sync": self._sync,
             "want": self._want,
+            "claim": self._claim,
+            "raw_part": self._raw_part,
         }
 
     def batch(self, messages: Sequence[Received]) -> Effects:
@@ -127,10 +143,15 @@ class Ingest:
         if not message.payload:  # a retained presence that was cleared
             return Effects()
         presence = _of_device(decode(Presence, message.payload), address)
+        fault = protocol_fault(presence.protocol)
+        if fault is not None:
+            self.counts["presence.unserved"] += 1
+            log.warning("%s/%s is not served: it %s", presence.fleet, presence.device, fault)
         changed = devices.set_presence(session, presence, now_s=self._clock(), live=not message.retained)
         # One that has reports sends them too, and they may show that it is ahead of this database: wait for those.
-        speaks = presence.online and not devices.has_reported(session, presence.fleet, presence.device)
-        return Effects(changed=changed, heard={(presence.fleet, presence.device)} if speaks else set())
+        key = (presence.fleet, presence.device)
+        speaks = presence.online and fault is None and not devices.has_reported(session, *key)
+        return Effects(changed=changed, heard={key} if speaks else set())
 
     def _inventory(self, session: Session, address: Address, message: Received) -> Effects:
         inventory = _of_device(decode(Inventory, message.payload), address)
@@ -184,6 +205,14 @@ class Ingest:
             return Effects()
         return Effects(acknowledge={(address.fleet, str(address.device)): [part.trial]}, changed=True)
 
+    def _sample(self, _session: Session, address: Address, message: Received) -> Effects:
+        part = decode(SamplePart, message.payload)
+        if part.sample != address.item:
+            raise MalformedMessage(f"part of sample {part.sample!r} on the topic of {address.item!r}")
+        if not self._samples.collect(address, part):
+            return Effects()
+        return Effects(samples={(address.fleet, str(address.device)): [part.sample]})
+
     def _event(self, session: Session, address: Address, message: Received) -> Effects:
         event = _of_device(decode(Event, message.payload), address)
         devices.touch(session, event.fleet, event.device, now_s=self._clock())
@@ -208,8 +237,22 @@ class Ingest:
             raise MalformedMessage(f"want for {want.artifact} on shard {address.item!r}")
         return Effects(wants=[(address.fleet, want)])
 
+    def _raw_part(self, session: Session, address: Address, message: Received) -> Effects:
+        part = _of_device(decode(RawPart, message.payload), address)
+        if part.request != address.item:
+            raise MalformedMessage(f"part of request {part.request!r} on the topic of {address.item!r}")
+        return Effects(changed=raw_rows.add_part(session, part, now_s=self._clock()))
 
-_Body = TypeVar("_Body", Presence, Inventory, Reported, Desired, Plan, Event, Metrics, Sync)
+    def _claim(self, session: Session, address: Address, message: Received) -> Effects:
+        claim = _of_device(decode(Claim, message.payload), address)
+        answer = take_claim(session, claim, now_s=self._clock())
+        if not answer.accepted:
+            self.counts["claim.refused"] += 1
+            log.warning("claim of %s/%s is refused: %s", claim.fleet, claim.device, answer.reason)
+        return Effects(claimed=[answer], changed=answer.accepted)
+
+
+_Body = TypeVar("_Body", Presence, Inventory, Reported, Desired, Plan, Event, Metrics, Sync, Claim, RawPart)
 
 
 def _of_device(body: _Body, address: Address) -> _Body:

@@ -53,6 +53,7 @@ class DeviceView:
     boot_id: str = ""
     agent_version: str = ""
     protocol: int = 1
+    enrolled_s: float | None = None
     inventory: Inventory | None = None
     metrics: Metrics | None = None
     metrics_s: float | None = None
@@ -150,6 +151,7 @@ def _device(row: tables.Device, workloads: Mapping[str, WorkloadView]) -> Device
         boot_id=row.boot_id,
         agent_version=row.agent_version,
         protocol=row.protocol,
+        enrolled_s=row.enrolled_s,
         inventory=Inventory.model_validate(row.inventory) if row.inventory else None,
         metrics=Metrics.model_validate(row.metrics) if row.metrics else None,
         metrics_s=row.metrics_s,

@@ -15,8 +15,8 @@ from controller.errors import NotFound
 from controller.fleet.health import health_of
 from controller.fleet.views import DeviceView, WorkloadView, device_views
 from controller.store import devices, tables
+from controller.telemetry.numbers import newest, quantile, workload_numbers
 from wire.presence import Inventory
-from wire.sketch import Sketch, SketchData
 from wire.telemetry import Metrics, WorkloadMetrics
 
 
@@ -30,6 +30,7 @@ def fleet_summaries(session: Session) -> list[dict[str, Any]]:
                 "fleet": name,
                 "devices": len(members),
                 "online": sum(member.online for member in members),
+                "enrolled": sum(member.enrolled_s is not None for member in members),
                 "last_seen_s": max(member.last_seen_s for member in members),
             }
         )
@@ -87,6 +88,7 @@ def _device_row(
         "device_class": class_of(classes, view.inventory) if view.inventory else None,
         "emulated": view.emulated,
         "online": view.online,
+        "enrolled": view.enrolled_s is not None,
         "health": health,
         "agent_version": view.agent_version,
         "last_seen_s": view.last_seen_s,
@@ -101,8 +103,8 @@ def _device_row(
 
 
 def _workload_row(view: WorkloadView, metrics: Metrics | None, names: Mapping[str, str]) -> dict[str, Any]:
-    found = [each for each in (metrics.workloads if metrics else ()) if each.workload == view.workload]
-    numbers = found[0] if found else WorkloadMetrics(workload=view.workload)
+    found = newest(metrics.workloads if metrics else (), view.workload, view.active)
+    numbers = found or WorkloadMetrics(workload=view.workload)
     return {
         "workload": view.workload,
         "state": view.state.value,
@@ -113,17 +115,10 @@ def _workload_row(view: WorkloadView, metrics: Metrics | None, names: Mapping[st
         "error": view.reported.error.code if view.reported and view.reported.error else None,
         "queries": numbers.queries if found else None,
         "errors": numbers.errors if found else None,
+        "lost": numbers.lost if found else None,
         "restarts": numbers.restarts if found else None,
         "p50_ms": quantile(numbers.latency_ms, 0.50),
         "p95_ms": quantile(numbers.latency_ms, 0.95),
         "worker_rss_bytes": numbers.worker_rss_bytes,
+        "metrics": workload_numbers(found) if found else None,
     }
-
-
-def quantile(data: SketchData | None, fraction: float) -> float | None:
-    """Return a latency [ms] from a sketch that came over the network, or None where it holds nothing."""
-    if data is None or data.count == 0:
-        return None
-    sketch = Sketch(data.relative_error_ratio)
-    sketch.merge(data)
-    return sketch.quantile(fraction)

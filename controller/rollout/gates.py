@@ -155,10 +155,10 @@ def two_sample_log_e(canary: tuple[int, int], compared: tuple[int, int], margin:
 
 def over_limit(sketch: SketchData, limit: float) -> tuple[int, int]:
     """Return how many values of a sketch surely, and possibly, lie above `limit` (> 0)."""
-    log_gamma = log1p(sketch.relative_error_ratio) - log1p(-sketch.relative_error_ratio)
-    place = log(limit) / log_gamma  # bucket i holds (gamma^(i-1), gamma^i]
-    surely = sum(count for index, count in sketch.buckets.items() if int(index) - 1 >= place)
-    return surely, sum(count for index, count in sketch.buckets.items() if int(index) > place)
+    place = log(limit) / sketch.log_gamma  # bucket i holds (gamma^(i-1), gamma^i]
+    counts = sketch.counts()
+    surely = sum(count for index, count in counts.items() if index - 1 >= place)
+    return surely, sum(count for index, count in counts.items() if index > place)
 
 
 def _verdict(worse: float, better: float, confidence: float) -> Verdict:

@@ -69,6 +69,7 @@ def _group(devices: Iterable[list[WorkloadMetrics]]) -> QueryGroup:
         count += bool(intervals)
         for each in intervals:
             queries, errors = queries + each.queries, errors + each.errors
-            if each.latency_ms is not None:
+            # Buckets of another width fit with nothing; no agent sends them, but the network might.
+            if each.latency_ms is not None and each.latency_ms.relative_error_ratio == sketch.relative_error_ratio:
                 sketch.merge(each.latency_ms)
     return QueryGroup(count, queries, errors, sketch.data() if sketch.count else None)

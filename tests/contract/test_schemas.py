@@ -23,6 +23,9 @@ from tools.source import ROOT
 MODELS: dict[str, type[BaseModel]] = {"agent": AgentConfig, "fleet": FleetFile, "recipe": Recipe, "model": ModelYaml}
 TELLING = {"device": "agent", "workloads": "fleet", "passes": "recipe", "pre": "model"}
 """A key that only one kind of file has at its top -> that kind."""
+AROUND_SERVE = {"fleet": "farm", "device": "barn-1", "state_dir": "/var/lib/thresher"}
+"""What an agent's file needs besides; a page on serving shows the part `serve` alone."""
+
 FENCE = re.compile(r"^```yaml[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 HINT = re.compile(r"# yaml-language-server: \$schema=(\S+)")
 
@@ -34,7 +37,9 @@ def shown() -> Iterator[tuple[str, Any]]:
     for path in sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]):
         text = path.read_text(encoding="utf-8")
         for block in FENCE.finditer(text):
-            yield f"{path.relative_to(ROOT)}:{text[: block.start()].count(chr(10)) + 1}", yaml.safe_load(block["text"])
+            document = yaml.safe_load(block["text"])
+            whole = {**AROUND_SERVE, **document} if set(document) == {"serve"} else document
+            yield f"{path.relative_to(ROOT)}:{text[: block.start()].count(chr(10)) + 1}", whole
 
 
 SHOWN = list(shown())

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -59,11 +58,6 @@ def start(tmp_path: Path, broker: EmbeddedBroker, controller: LoneController, ke
     yield begin
     for agent in started:
         agent.stop()
-
-
-def children(agent: AgentProcess) -> list[psutil.Process]:
-    assert agent.process is not None
-    return psutil.Process(agent.process.pid).children(recursive=True)
 
 
 def test_the_straight_way_reports_every_state_and_serves(start: Start, controller: LoneController) -> None:
@@ -170,7 +164,7 @@ def test_a_crash_in_probation_goes_back_and_quarantines(start: Start, controller
     controller.state(State.COMMITTED, 1)
     controller.desired(2, BETTER, probation_s=30.0)
     controller.state(State.PROBATION, 2)
-    for child in children(agent):
+    for child in agent.children():
         child.kill()
     report = controller.state(State.ROLLED_BACK, 2)
     assert report.active == GOOD.ref.digest
@@ -189,13 +183,13 @@ def test_a_worker_that_crashes_after_its_probation_is_started_again(start: Start
     agent = start()
     controller.desired(1, GOOD)
     controller.state(State.COMMITTED, 1)
-    (worker,) = children(agent)
+    (worker,) = agent.children()
     worker.kill()
     controller.wait(
         "a metrics message that counts the restart",
         lambda: any(each.restarts for metrics in controller.heard.metrics for each in metrics.workloads),
     )
-    controller.wait("another worker", lambda: [child for child in children(agent) if child.pid != worker.pid])
+    controller.wait("another worker", lambda: [child for child in agent.children() if child.pid != worker.pid])
     assert controller.heard.reports[-1].state is State.COMMITTED
 
 
@@ -203,7 +197,7 @@ def test_a_killed_agent_takes_its_children_along_and_serves_again(start: Start, 
     agent = start()
     controller.desired(1, GOOD)
     controller.state(State.COMMITTED, 1)
-    (worker,) = children(agent)
+    (worker,) = agent.children()
     agent.kill()
     worker.wait(20)
     controller.wait("the will", lambda: not controller.heard.presence[-1].online)
@@ -213,19 +207,40 @@ def test_a_killed_agent_takes_its_children_along_and_serves_again(start: Start, 
         "a report of the new boot", lambda: next((r for r in controller.heard.reports if r.boot_id not in boots), None)
     )
     assert (report.state, report.active) == (State.COMMITTED, GOOD.ref.digest)
-    controller.wait("a worker", lambda: children(again))
+    controller.wait("a worker", lambda: again.children())
+
+
+def test_a_gateway_that_is_killed_comes_back_and_serves_through_the_same_worker(
+    start: Start, controller: LoneController
+) -> None:
+    agent = start()
+    controller.desired(1, GOOD)
+    controller.state(State.COMMITTED, 1)
+    (worker,), (gateway,) = agent.children(), agent.children("agent.gateway.main")
+    gateway.kill()
+    controller.wait(
+        "another gateway", lambda: [each for each in agent.children("agent.gateway.main") if each != gateway]
+    )
+    controller.wait("an event", lambda: any(event.reason == "gateway_ended" for event in controller.heard.events))
+    seen = len(controller.heard.metrics)
+    controller.wait(
+        "queries that are answered again",
+        lambda: sum(each.queries for metrics in controller.heard.metrics[seen + 2 :] for each in metrics.workloads) > 5,
+    )
+    assert agent.children() == [worker]  # the worker was given a new channel, and not started again
 
 
 def test_stopping_ends_the_children_and_says_goodbye(start: Start, controller: LoneController) -> None:
     agent = start()
     controller.desired(1, GOOD)
     controller.state(State.COMMITTED, 1)
-    (worker,) = children(agent)
+    (worker,), (gateway,) = agent.children(), agent.children("agent.gateway.main")
     assert agent.process is not None
     agent.process.send_signal(signal.SIGTERM)
     assert agent.process.wait(20) == 0
     agent.process = None
     assert not worker.is_running()
+    assert not gateway.is_running()
     controller.wait("offline presence", lambda: not controller.heard.presence[-1].online)
 
 
@@ -264,10 +279,10 @@ def test_hold_and_remove(start: Start, controller: LoneController, tmp_path: Pat
     controller.state(State.COMMITTED, 1)
     controller.desired(2, action="hold")
     assert controller.state(State.HELD, 2).active == GOOD.ref.digest
-    assert children(agent)
+    assert agent.children()
     controller.desired(3, action="remove")
     assert controller.state(State.REMOVED, 3).active is None
-    controller.wait("no children", lambda: not children(agent))
+    controller.wait("no children", lambda: not agent.children())
     assert list((tmp_path / "state" / "artifacts").iterdir()) == []
 
 
@@ -310,7 +325,7 @@ def test_an_agent_that_starts_before_its_broker_serves_and_connects_later(
     agent.stop()
     broker.stop()
     again = start()
-    controller.wait("a worker without a broker", lambda: children(again))
+    controller.wait("a worker without a broker", lambda: again.children())
     assert "no broker answers" in again.log()
     broker.start()
     seen = len(controller.heard.reports)

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from wire.base import decode
 from wire.device_state import TERMINAL, State
 from wire.presence import Event, Presence
+from wire.telemetry import Metrics
 from wire.topics import Topics, parse
 from wire.update import Reported
 
@@ -28,6 +29,7 @@ class Watcher:
         self.reports: list[Reported] = []
         self.events: list[Event] = []
         self.presence: dict[str, bool] = {}
+        self.metrics: list[Metrics] = []
         self._changed = threading.Condition()
         self._topics = Topics(fleet)
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, f"watcher-{os.getpid()}-{port}", protocol=mqtt.MQTTv5)
@@ -88,7 +90,8 @@ class Watcher:
         ]
 
     def _on_connect(self, client: mqtt.Client, *_: Any) -> None:
-        topics = (self._topics.reported("+", "+"), self._topics.event("+"), self._topics.presence("+"))
+        own = (self._topics.event("+"), self._topics.presence("+"), self._topics.metrics("+"))
+        topics = (self._topics.reported("+", "+"), *own)
         client.subscribe([(topic, mqtt.SubscribeOptions(qos=1)) for topic in topics])
 
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
@@ -100,6 +103,8 @@ class Watcher:
                 self.reports.append(decode(Reported, payload))
             elif address.kind == "event":
                 self.events.append(decode(Event, payload))
+            elif address.kind == "metrics":
+                self.metrics.append(decode(Metrics, payload))
             elif address.kind == "presence":
                 presence = decode(Presence, payload)
                 self.presence[presence.device] = presence.online

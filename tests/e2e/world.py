@@ -97,6 +97,12 @@ class AgentProcess:
             self.process.wait()
         self.process = None
 
+    def children(self, module: str = "agent.serve.worker") -> list[psutil.Process]:
+        """Return the agent's children that run `module`: serving workers, or the gateway."""
+        assert self.process is not None
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in found if _runs(child, module)]
+
     def log(self) -> str:
         path = self.folder / "agent.log"
         return path.read_text(errors="replace") if path.exists() else ""
@@ -221,9 +227,7 @@ class World:
 
     def serving_workers(self, agent: AgentProcess) -> list[int]:
         """Return the process ids of an agent's serving workers."""
-        assert agent.process is not None
-        children = psutil.Process(agent.process.pid).children(recursive=True)
-        return [child.pid for child in children if _runs(child, "agent.serve.worker")]
+        return [child.pid for child in agent.children()]
 
     def kill_serving_worker(self, agent: AgentProcess) -> None:
         """Kill a serving worker as the kernel's out-of-memory killer would."""

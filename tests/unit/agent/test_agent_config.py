@@ -85,15 +85,15 @@ def test_secrets_come_from_variables_before_files(tmp_path: Path) -> None:
     path = write(tmp_path, {**SMALLEST, "broker": {"username": "u", "password_file": "secret"}})
     config = load_config(path, {"THRESHER_AGENT_BROKER_USERNAME": "v"})
     assert config.broker.username == "v"
-    assert broker_password(config, {}) == "from-file"
-    assert broker_password(config, {"THRESHER_AGENT_BROKER_PASSWORD": "from-variable"}) == "from-variable"
+    assert broker_password(config.broker, {}) == "from-file"
+    assert broker_password(config.broker, {"THRESHER_AGENT_BROKER_PASSWORD": "from-variable"}) == "from-variable"
     (tmp_path / "secret").unlink()
     with pytest.raises(ConfigurationError, match=r"broker\.password_file"):
-        broker_password(config, {})
+        broker_password(config.broker, {})
 
 
 def test_no_password_is_none(tmp_path: Path) -> None:
-    assert broker_password(load_config(write(tmp_path, SMALLEST), {}), {}) is None
+    assert broker_password(load_config(write(tmp_path, SMALLEST), {}).broker, {}) is None
 
 
 def test_a_misspelt_variable_is_refused(tmp_path: Path) -> None:

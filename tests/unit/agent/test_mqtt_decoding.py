@@ -2,7 +2,16 @@
 
 import pytest
 
-from agent.mqtt import AckReceived, ChunkReceived, DesiredReceived, PlanReceived, Unreadable, decode_inbound
+from agent.mqtt import (
+    AckReceived,
+    ChunkReceived,
+    ClaimedReceived,
+    DesiredReceived,
+    PlanReceived,
+    RawReceived,
+    Unreadable,
+    decode_inbound,
+)
 from wire.base import LARGEST_MESSAGE_BYTES, LARGEST_PART_BYTES, encode
 from wire.envelope import seal
 from wire.presence import Ack
@@ -18,6 +27,8 @@ A, B = "a" * 64, "b" * 64
 def test_each_kind_is_decoded() -> None:
     assert decode_inbound(TOPICS.desired("d", "leaf"), encode(ENVELOPE)) == DesiredReceived("leaf", ENVELOPE)
     assert decode_inbound(TOPICS.plan("d"), encode(ENVELOPE)) == PlanReceived(ENVELOPE)
+    assert decode_inbound(TOPICS.claimed("d"), encode(ENVELOPE)) == ClaimedReceived(ENVELOPE)
+    assert decode_inbound(TOPICS.raw("d"), encode(ENVELOPE)) == RawReceived(ENVELOPE)
     assert decode_inbound(TOPICS.ack("d"), encode(Ack(trials=("t",)))) == AckReceived(Ack(trials=("t",)))
     assert decode_inbound(TOPICS.chunk(A, B), b"\x00raw") == ChunkReceived(A, B, b"\x00raw")
 

@@ -6,8 +6,8 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.config import BrokerConfig
 from agent.mqtt import Connected, Disconnected, Inbound, Link
+from agent.serve.settings import BrokerConfig
 from wire.presence import Presence
 from wire.topics import Topics
 

@@ -72,7 +72,7 @@ def test_an_end_before_the_work_began_is_no_result(
 
 
 def test_what_holds_the_cap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.child.make_leaf", lambda _: None)
+    monkeypatch.setattr("agent.child.make_leaf", lambda *_: None)
     order = SelftestOrder(
         bundle_dir=tmp_path, result_path=tmp_path / "result.json", cache_dir=Path("exit"), memory_cap_bytes=2**28
     )

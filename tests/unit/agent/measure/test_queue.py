@@ -95,10 +95,10 @@ def test_a_worker_that_could_not_be_started_is_started_again(
     digest = kit.write_bundle(tmp_path / "b")
     left = [WorkerNotStarted("no room for a process")] * failures
 
-    def unlucky(*arguments: Any) -> Answer:
+    def unlucky(*arguments: Any, **options: Any) -> Answer:
         if left:
             raise left.pop()
-        return run_worker(*arguments)
+        return run_worker(*arguments, **options)
 
     monkeypatch.setattr(queue, "run_worker", unlucky)
     monkeypatch.setattr(queue, "START_AGAIN_S", 0.0)
@@ -176,7 +176,7 @@ def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scripts: Scripts) ->
     """
     started: list[str] = []
 
-    def worker(order: Any, *_: Any) -> Answer:
+    def worker(order: Any, *_: Any, **__: Any) -> Answer:
         if order.kind != "measure":
             return Answer(Result(outcome="ok"))
         name = order.bundle_dir.name

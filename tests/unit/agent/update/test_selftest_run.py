@@ -29,7 +29,7 @@ PASSED = Answer(Result(outcome="ok", golden=Golden(passed=True, samples=8)))
 def test_only_what_a_worker_did_counts_against_a_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Answer | Exception, answers: list[Any]
 ) -> None:
-    def ends(*_: Any) -> Answer:
+    def ends(*_: Any, **__: Any) -> Answer:
         if isinstance(end, Exception):
             raise end
         return end

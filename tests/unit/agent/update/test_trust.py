@@ -16,6 +16,7 @@ from tests.unit.agent.update.samples import desired
 from wire.base import encode
 from wire.envelope import Envelope, seal
 from wire.errors import BadSignature, MalformedMessage
+from wire.raw import RawRequest
 from wire.trial import Plan
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -55,6 +56,16 @@ FORGED = {
 def test_anything_else_is_refused(envelope: Envelope) -> None:
     with pytest.raises(BadSignature):
         TRUST.desired(envelope)
+
+
+def test_a_signed_request_for_single_queries_is_nothing_else() -> None:
+    names = {"fleet": "farm", "device": "barn-1", "workload": "main", "request": "r1"}
+    request = RawRequest.model_validate({**names, "seconds": 5.0, "issued_s": 1, "expires_s": 2})
+    assert TRUST.raw(seal("raw", request, "k1", KEY.sign)) == request
+    with pytest.raises(BadSignature):
+        TRUST.plan(seal("raw", request, "k1", KEY.sign))
+    with pytest.raises(BadSignature):
+        TRUST.raw(seal("raw", request, "k1", Ed25519PrivateKey.generate().sign))
 
 
 def test_a_signed_plan_is_a_plan_and_no_desired() -> None:

@@ -13,9 +13,9 @@ from agent.supervise.run import RunSetup
 from agent.supervise.serving import Serving
 from agent.update import slots
 from agent.update.slots import WorkloadFolder
-from agent.update.vocabulary import Checked, DesiredArrived, Saved, Tell
+from agent.update.vocabulary import Checked, DesiredArrived, ProbationOver, Saved, Tell
 from agent.update.workload import SAVE_AGAIN_S, Device, Workload
-from tests.unit.agent.update.samples import FACTS, desired
+from tests.unit.agent.update.samples import FACTS, desired, saved
 from wire.device_state import State
 from wire.update import Have
 
@@ -31,7 +31,16 @@ class Around:
         self.reported: list[tuple[str | None, str | None]] = []
         self.complete: Path | None = None
         config = AgentConfig.model_validate({"fleet": "farm", "device": "barn-1", "state_dir": folder})
-        serving = Serving("main", RunSetup(self.loop, config), lambda _: None, lambda *_: None)
+        self.attached: list[str] = []
+        self.committed: list[int] = []
+        gateway = SimpleNamespace(
+            listen=lambda *_: None,
+            expect=lambda _: None,
+            attach=lambda _, run: self.attached.append(run.bundle),
+            idle=lambda _: None,
+        )
+        setup = RunSetup(self.loop, config, gateway)  # type: ignore[arg-type]
+        serving = Serving("main", setup, lambda _: None, lambda *_: None)
         device = Device(
             config=config,
             loop=self.loop,
@@ -41,6 +50,7 @@ class Around:
             facts=lambda _: FACTS,
             collect_garbage=lambda _: None,
             when_not_measuring=self.loop.post,
+            committed=lambda: self.committed.append(self.workload.saved.gen),
         )
         self.workload = Workload(WorkloadFolder(folder / "workloads" / "main"), serving, device)
 
@@ -85,6 +95,16 @@ def test_an_event_that_cannot_be_saved_comes_again(
     assert around.workload.saved.gen == 5
 
 
+def test_who_waits_for_a_commit_is_told_once_it_is_on_the_disk(around: Around) -> None:
+    workload = around.workload
+    workload.saved = saved(State.PROBATION)
+    workload.handle(ProbationOver(workload.saved.ticket))
+    assert workload.saved.state is State.COMMITTED
+    assert around.committed == [5]
+    workload.report()
+    assert around.committed == [5]
+
+
 def test_after_a_stop_nothing_is_begun(around: Around) -> None:
     around.workload.handle(DesiredArrived(desired(5), FACTS))
     around.workload.stop()
@@ -110,6 +130,7 @@ def test_a_bundle_on_the_disk_without_a_ready_worker_is_active_and_not_serving(
     workload.serving._ready(run)  # type: ignore[arg-type]
     around.turn()
     assert around.reported[1:] == [(bundle, bundle)]
+    assert around.attached == [bundle]
     run.ready = False
     workload.stop()
     workload.serving._ended(run, None)  # type: ignore[arg-type]

@@ -46,7 +46,8 @@ def reader(root: Path, capsys: pytest.CaptureFixture[str]) -> Reader:
 
 
 def test_fleet_list(reader: Reader) -> None:
-    assert reader.json("fleet", "list") == [{"fleet": "yard", "devices": 3, "online": 3, "last_seen_s": 235.0}]
+    row = {"fleet": "yard", "devices": 3, "online": 3, "enrolled": 0, "last_seen_s": 235.0}
+    assert reader.json("fleet", "list") == [row]
 
 
 def test_fleet_show_gives_latency_from_the_sketch(reader: Reader) -> None:
@@ -64,6 +65,18 @@ def test_fleet_show_as_a_table_says_emulated(reader: Reader) -> None:
     assert "(emulated)" in shown
     assert "48 °C" in shown
     assert "p95 [ms]" in shown
+
+
+def test_fleet_show_of_a_device_gives_all_numbers(reader: Reader) -> None:
+    (row,) = reader.json("fleet", "show", "yard", "--device", "barn-1")["devices"]
+    numbers = row["workloads"][0]["metrics"]
+    assert (row["device"], numbers["queries"], numbers["lost"]) == ("barn-1", 4, 0)
+    assert numbers["times"]["latency_ms"]["p99_ms"] == 9.0
+    shown = reader("fleet", "show", "yard", "--device", "barn-1")
+    assert "barn-2" not in shown
+    for text in ("48 °C", "lost before a worker: 0", "total (arrival to answer)", "80.0 MiB", "p99 [ms]"):
+        assert text in shown
+    reader("fleet", "show", "yard", "--device", "nowhere", code=4)
 
 
 def test_trials(reader: Reader) -> None:

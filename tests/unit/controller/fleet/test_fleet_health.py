@@ -83,3 +83,10 @@ def test_health(changes: dict[str, Any], level: str, reason: str) -> None:
     assert health.level == level
     assert bool(health.reasons) is (level != "good")
     assert reason in "; ".join(health.reasons)
+
+
+def test_the_next_metrics_may_be_due_later_than_the_last_interval_was_long() -> None:
+    soon = replace(WELL, metrics=metrics(next_s=60.0), metrics_s=NOW_S - SILENT_INTERVALS * 60.0 + 1)
+    assert health_of(soon, NOW_S).reasons == ()
+    silent = replace(soon, metrics_s=NOW_S - SILENT_INTERVALS * 60.0 - 1)
+    assert "last metrics" in health_of(silent, NOW_S).reasons[0]

@@ -6,6 +6,7 @@ import pytest
 
 from controller.fleet.ahead import end_all
 from controller.fleet.ingest import Effects, Ingest
+from controller.fleet.samples import SampleFolder
 from controller.fleet.views import device_views
 from controller.keys import create_key, load_key
 from controller.mqtt import Received
@@ -18,6 +19,7 @@ from wire.canonical import sha256_hex
 from wire.device_state import State
 from wire.envelope import seal
 from wire.presence import Event, Presence, Sync
+from wire.raw import RawPart
 from wire.topics import Topics
 from wire.update import Desired, Reported
 
@@ -27,7 +29,7 @@ NOW_S = 5000.0
 
 @pytest.fixture
 def ingest(store: Store, workspace: Workspace) -> Ingest:
-    return Ingest(store, load_key(workspace.keys), lambda: NOW_S)
+    return Ingest(store, load_key(workspace.keys), SampleFolder(workspace.samples), lambda: NOW_S)
 
 
 def got(topic: str, message: Message | bytes, retained: bool = False) -> Received:
@@ -254,3 +256,17 @@ def test_effects_of_a_batch_are_put_together() -> None:
         whole.add(part)
     assert whole.acknowledge == {("farm", "pi-1"): ["t-1", "t-2"]}
     assert (whole.changed, whole.epoch_seen) == (True, 4)
+
+
+def test_a_part_of_single_queries_speaks_of_the_request_of_its_topic(ingest: Ingest, store: Store) -> None:
+    said = {"fleet": "farm", "device": "pi-1", "workload": "main", "request": "raw-1", "part": 0, "records": 0}
+    part = RawPart.model_validate({**said, "last": True, "reason": "over"})
+    with store.begin() as session:
+        names = {"fleet": "farm", "device": "pi-1", "workload": "main"}
+        session.add(tables.RawRequest(id="raw-1", seconds=1.0, most_records=1, asked_s=NOW_S, **names))
+    assert not ingest.batch([got(TOPICS.raw_part("pi-1", "raw-2"), part)]).changed
+    assert not ingest.batch([got(TOPICS.raw_part("pi-2", "raw-1"), part)]).changed
+    assert ingest.counts["raw_part.malformed"] == 2
+    assert ingest.batch([got(TOPICS.raw_part("pi-1", "raw-1"), part)]).changed
+    with store.read() as session:
+        assert session.get_one(tables.RawRequest, "raw-1").reason == "over"

@@ -157,6 +157,9 @@ def test_a_sketch_counts_what_is_surely_and_possibly_over() -> None:
     found = over_limit(sketch([1.0] * 50 + [10.0] * 7 + [20.0] * 3).data(), 10.0)
     assert found[0] == 3
     assert found[1] in (3, 10)
+    collapsed = sketch([1.0] * 50 + [10.0] * 7 + [20.0] * 3)
+    collapsed.collapse_to(4)  # 16 %: the limit's bucket goes from 8.9 to 11.3 now
+    assert over_limit(collapsed.data(), 10.0) == (3, 10)
     assert over_limit(sketch([10.5] * 4).data(), 10.0) == (4, 4)
     assert over_limit(sketch([9.5] * 4).data(), 10.0) == (0, 0)
 

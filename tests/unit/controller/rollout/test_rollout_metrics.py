@@ -94,3 +94,17 @@ def test_nothing_is_read_where_no_gate_asks(store: Store) -> None:
     row = rollout(store, {"pi-1": 0})
     with store.read() as session:
         assert class_metrics(session, row, members(store), RolloutPolicy()) == {}
+
+
+def test_buckets_of_another_width_are_left_out_and_their_queries_count(store: Store) -> None:
+    row = rollout(store, {"pi-1": 0})
+    narrow = Sketch(0.005)
+    narrow.add(2.0, 10)
+    odd = WorkloadMetrics(workload="main", active=NEW, queries=10, latency_ms=narrow.data())
+    told = interval("pi-1", 1, NEW).model_copy(update={"workloads": (odd, *interval("pi-1", 1, NEW).workloads)})
+    heard(store, (OFFERED_S + 1, told))
+    with store.read() as session:
+        found = class_metrics(session, row, members(store), GATED)["c"].canary
+    assert found.queries == 20
+    assert found.latency_ms is not None
+    assert found.latency_ms.count == 10

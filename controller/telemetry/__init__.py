@@ -1,0 +1,1 @@
+"""What devices tell of their serving: summaries as numbers, and single queries on request."""
