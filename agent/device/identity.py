@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import os
+import pwd
 import secrets
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.device.durable import WRITE_FAULTS, write_durably
-from agent.errors import AgentError
+from agent.errors import AgentError, ConfigurationError
 from wire.canonical import canonical_json
 
 log = logging.getLogger(__name__)
@@ -82,8 +83,10 @@ class StateLock:
 
         Raises:
             AlreadyRuns: Another agent has it.
+            ConfigurationError: It belongs to another user, whose agent could not use what this one would write.
         """
         state_dir.mkdir(parents=True, exist_ok=True)
+        _refuse_another_users(state_dir)
         self._file = (state_dir / LOCK_NAME).open("a")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,6 +98,20 @@ class StateLock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def _refuse_another_users(state_dir: Path) -> None:
+    owner = state_dir.stat().st_uid
+    if owner == os.geteuid():
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    raise ConfigurationError(
+        f"state_dir: {state_dir} belongs to {name}: run the agent as that user "
+        f"(`sudo -u {name} …`, or `systemctl start thresher-agent`), or give it a state_dir of its own"
+    )
 
 
 def agent_runs(state_dir: Path) -> bool:

@@ -111,7 +111,8 @@ class Lane:
             described: `model`, `variant`, `pipeline` of the bundle, for applications.
         """
         self._described = dict(described)
-        link = WorkerLink(run, bundle, self._answered, lambda: self._ended(link))
+        labels = _labels(described)
+        link = WorkerLink(run, bundle, labels, answered=self._answered, ended=lambda: self._ended(link))
         await link.open(end)
         self._expected = True
         self._retire(self._old)
@@ -250,3 +251,10 @@ class Lane:
     def _retire(self, link: WorkerLink | None) -> None:
         if link is not None:
             link.close()
+
+
+def _labels(described: Mapping[str, Any]) -> list[str]:
+    """Return the labels of a classification as the bundle's manifest has them; none of anything else."""
+    pipeline = described.get("pipeline")
+    post = pipeline.get("post") if isinstance(pipeline, dict) else None
+    return [str(label) for label in post.get("labels") or ()] if isinstance(post, dict) else []

@@ -6,12 +6,13 @@ Decides: what the end of a worker looks like from here. Leaves out: which query 
 import asyncio
 import contextlib
 import json
+import math
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.gateway.base import Query
-from agent.serve.channel import HEAD, SMALL_BYTES, ChannelBroken, encode_header, sizes
+from agent.serve.channel import HEAD, SMALL_BYTES, ChannelBroken, decode_answers, encode_header, sizes
 
 Reply = Mapping[str, Any]
 
@@ -19,9 +20,19 @@ Reply = Mapping[str, Any]
 class WorkerLink:
     """A worker that serves `bundle`. `answered(reply)` is called for each answer, `ended()` once."""
 
-    def __init__(self, run: str, bundle: str, answered: Callable[[Reply], None], ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        run: str,
+        bundle: str,
+        labels: Sequence[str],
+        *,
+        answered: Callable[[Reply], None],
+        ended: Callable[[], None],
+    ) -> None:
+        """Wait to be opened; `labels` of the bundle are put beside the classes that the worker answers with."""
         self.run = run
         self.bundle = bundle
+        self._labels = labels
         self.busy = False
         self._number = 0
         self._answered = answered
@@ -66,7 +77,21 @@ class WorkerLink:
                 header_bytes, payload_bytes = sizes(await reader.readexactly(HEAD.size))
                 body = await reader.readexactly(header_bytes + payload_bytes)
                 self.busy = False
-                self._answered({**json.loads(body[:header_bytes]), "id": self._number})
+                self._answered({**self._reply(body[:header_bytes], body[header_bytes:]), "id": self._number})
         if not self._closed:
             self.close()
         self._ended()
+
+    def _reply(self, header: bytes, payload: bytes) -> dict[str, Any]:
+        """Return a refusal as it came, or answers with their labels; a value that is not finite becomes null."""
+        if header:
+            refusal: dict[str, Any] = json.loads(header)
+            return refusal
+        answers, times_ns = decode_answers(payload)
+        return {"answers": [self._answer(classes, values) for classes, values in answers], "ns": times_ns}
+
+    def _answer(self, classes: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
+        known = len(self._labels)
+        labels = [self._labels[number] if 0 <= number < known else str(number) for number in classes] if known else []
+        finite = [value if math.isfinite(value) else None for value in values]
+        return {"classes": list(classes), "labels": labels, "values": finite}

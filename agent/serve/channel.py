@@ -1,30 +1,38 @@
-"""Frames between the gateway and a worker: a header of JSON and a payload of bytes, over a Unix stream socket.
+"""Frames between the gateway and a worker, over a Unix stream socket.
 
-Decides: the framing and its bounds; what a query and an answer are called. Leaves out: what either side does with them.
+Decides: the framing and its bounds; what a query and an answer look like. Leaves out: what either side does with them.
 Light on purpose: the gateway loads no numpy.
 
-A frame is `<II` header bytes, payload bytes, then both. Query: `encoding, dtype, shape, batch` and the payload. Answer:
-`answers, ns` or `reason, detail`, no payload. There is one query at a time, so that none needs a name; one that has an
-`id` all the same gets it back.
+A frame is `<II` header bytes, payload bytes, then both. A query is a header of JSON (`encoding, dtype, shape, batch`)
+and its payload. Answers are a payload without a header: numbers only, since a worker whose caches are cold spends
+longer on JSON than on all else. A refusal is a header, `reason, detail`. There is one query at a time, so that none
+needs a name.
+
+    channel.send_answers([((2, 0), (0.9, 0.1))], (1000, 52000, 900))
 """
 
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from agent.errors import AgentError, BadQuery
 
 HEAD = struct.Struct("<II")
-LARGEST_HEADER_BYTES = 8 * 1024 * 1024
-"""Answers are headers: a batch of 10,000 with their classes."""
-
+LARGEST_HEADER_BYTES = 64 * 1024
 LARGEST_PAYLOAD_BYTES = 512 * 1024 * 1024
+LARGEST_ANSWERS_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 64 * 1024
-_ENCODER = json.JSONEncoder(separators=(",", ":"))  # made once: `json.dumps` would make one for each header
+_ANSWERS = struct.Struct("<Iqqq")
+_COUNTS = struct.Struct("<HH")
 
 Header = Mapping[str, Any]
+Numbers = tuple[Sequence[int], Sequence[float]]
+"""One answer: its classes, best first, and their probabilities; or no classes, and values."""
+Times = tuple[int, int, int]
+"""Pre-processing, inference, post-processing [ns]."""
 
 
 class ChannelBroken(AgentError):
@@ -33,10 +41,62 @@ class ChannelBroken(AgentError):
     reason = "channel_broken"
 
 
+class Silent(Exception):
+    """Nothing came for as long as `listen_for` says."""
+
+
 def encode_header(header: Header, payload_bytes: int = 0) -> bytes:
     """Return the frame's head and header; the payload follows."""
-    text = _ENCODER.encode(header).encode()
+    text = json.dumps(header, separators=(",", ":")).encode()
     return HEAD.pack(len(text), payload_bytes) + text
+
+
+def encode_answers(answers: Sequence[Numbers], times_ns: Times) -> bytes:
+    """Return the frame of a query's answers: one, or as many as its batch holds."""
+    if len(answers) == 1:
+        return _single(*answers[0], times_ns)
+    parts = [b"", _ANSWERS.pack(len(answers), *times_ns)]
+    for classes, values in answers:
+        parts.append(_layout(len(classes), len(values)).pack(len(classes), len(values), *classes, *values))
+    parts[0] = HEAD.pack(0, sum(map(len, parts)))
+    return b"".join(parts)
+
+
+def decode_answers(body: bytes) -> tuple[list[Numbers], Times]:
+    """Return what `encode_answers` put into a frame's payload.
+
+    Raises:
+        ChannelBroken: It is none.
+    """
+    try:
+        count, *times = _ANSWERS.unpack_from(body)
+        place, answers = _ANSWERS.size, list[Numbers]()
+        for _ in range(count):
+            classes, values = _COUNTS.unpack_from(body, place)
+            layout = _layout(classes, values)
+            numbers = layout.unpack_from(body, place)[2:]
+            answers.append((numbers[:classes], numbers[classes:]))
+            place += layout.size
+    except struct.error as exc:
+        raise ChannelBroken(f"no answers: {exc}") from exc
+    return answers, (times[0], times[1], times[2])
+
+
+def _single(classes: Sequence[int], values: Sequence[float], times_ns: Times) -> bytes:
+    """Return the frame of one answer, packed at once."""
+    many, some = len(classes), len(values)
+    layout = _whole(many, some)
+    return layout.pack(0, layout.size - HEAD.size, 1, *times_ns, many, some, *classes, *values)
+
+
+@cache
+def _whole(classes: int, values: int) -> struct.Struct:
+    return struct.Struct(f"<IIIqqqHH{classes}i{values}d")
+
+
+@cache
+def _layout(classes: int, values: int) -> struct.Struct:
+    return struct.Struct(f"<HH{classes}i{values}d")
 
 
 def sizes(head: bytes) -> tuple[int, int]:
@@ -45,7 +105,7 @@ def sizes(head: bytes) -> tuple[int, int]:
     Raises:
         ChannelBroken: Larger than a frame may be.
     """
-    header_bytes, payload_bytes = HEAD.unpack(head)
+    header_bytes, payload_bytes = HEAD.unpack_from(head)
     if header_bytes > LARGEST_HEADER_BYTES or payload_bytes > LARGEST_PAYLOAD_BYTES:
         raise ChannelBroken(f"a frame of {header_bytes} + {payload_bytes} bytes is refused")
     return header_bytes, payload_bytes
@@ -57,43 +117,71 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._socket.setblocking(True)
+        self._pending = b""
         self._text = b""
         self._header: Header = {}
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
+    def listen_for(self, seconds: float) -> None:
+        """Let `receive` wait so long at most for a frame to begin, or go on, before it is `Silent`."""
+        # The kernel keeps the time: a timeout of Python's would cost a system call for each query.
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
-    def receive(self) -> tuple[Header, bytes] | None:
+    def receive(self) -> tuple[Header, memoryview] | None:
         """Return the next frame; None at the end. The header belongs to the channel: do not change it.
+
+        A frame that came whole costs one system call.
 
         Raises:
             ChannelBroken: What came is no frame.
+            Silent: Nothing came in time; what has come of a frame is kept.
         """
-        head = self._exactly(HEAD.size)
-        if head is None:
+        while len(self._pending) < HEAD.size:
+            if not self._more():
+                return None
+        header_bytes, payload_bytes = sizes(self._pending)
+        end = HEAD.size + header_bytes + payload_bytes
+        if len(self._pending) < end and not self._rest(end):
             return None
-        header_bytes, payload_bytes = sizes(head)
-        body = self._exactly(header_bytes + payload_bytes)
-        if body is None:
-            return None
-        return self._parsed(body[:header_bytes]), body[header_bytes:]
+        whole = self._pending
+        self._pending = whole[end:]
+        split = HEAD.size + header_bytes
+        return self._parsed(whole[HEAD.size : split]), memoryview(whole)[split:end]
 
-    def send(self, header: Header) -> None:
-        """Send a frame without a payload; a gateway that is gone does not hear it."""
-        frame = encode_header(header)
-        if len(frame) > LARGEST_HEADER_BYTES:
-            detail = f"the answers take {len(frame)} bytes, {LARGEST_HEADER_BYTES} are allowed: ask fewer at a time"
-            frame = encode_header({"id": header.get("id"), "reason": BadQuery.reason, "detail": detail})
+    def send_answers(self, answers: Sequence[Numbers], times_ns: Times) -> None:
+        """Send a query's answers; a gateway that is gone does not hear them."""
+        frame = encode_answers(answers, times_ns)
+        if len(frame) > LARGEST_ANSWERS_BYTES:
+            detail = f"the answers take {len(frame)} bytes, {LARGEST_ANSWERS_BYTES} are allowed: ask fewer at a time"
+            self.refuse(BadQuery.reason, detail)
+            return
+        self._send(frame)
+
+    def refuse(self, reason: str, detail: str) -> None:
+        """Send why a query has no answer."""
+        self._send(encode_header({"reason": reason, "detail": detail[:1000]}))
+
+    def shut(self) -> None:
+        """End the channel; `receive` in another thread returns None."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the gateway was faster
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send(self, frame: bytes) -> None:
         try:
             self._socket.sendall(frame)
         except (BrokenPipeError, ConnectionResetError):
             return
 
-    def close(self) -> None:
-        self._socket.close()
-
     def _parsed(self, text: bytes) -> Header:
         """Return a header; a source's are all alike, so the last one is remembered."""
+        if not text:
+            return {}
         if text != self._text:
             try:
                 self._header, self._text = json.loads(text), text
@@ -101,24 +189,31 @@ class Channel:
                 raise ChannelBroken(f"a frame's header is no JSON: {exc}") from exc
         return self._header
 
-    def _exactly(self, wanted: int) -> bytes | None:
+    def _more(self) -> bool:
+        """Take in what has come; False at the end."""
         try:
-            first = self._socket.recv(min(wanted, SMALL_BYTES)) if wanted else b""
-            if len(first) == wanted:
-                return first
-            if not first:
-                return None
-            return self._rest(first, wanted)
+            chunk = self._socket.recv(SMALL_BYTES)
+        except BlockingIOError as exc:
+            raise Silent from exc
         except ConnectionResetError:
-            return None
+            return False
+        self._pending = self._pending + chunk if self._pending else chunk
+        return bool(chunk)
 
-    def _rest(self, first: bytes, wanted: int) -> bytes | None:
-        whole = bytearray(wanted)
-        whole[: len(first)] = first
-        view, have = memoryview(whole), len(first)
-        while have < wanted:
-            more = self._socket.recv_into(view[have:])
-            if more == 0:
-                return None
-            have += more
-        return bytes(whole)
+    def _rest(self, end: int) -> bool:
+        """Take in the rest of a frame that ends at `end`; False where the channel ends before."""
+        whole, have = bytearray(end), len(self._pending)
+        whole[:have] = self._pending
+        view = memoryview(whole)
+        while have < end:
+            try:
+                count = self._socket.recv_into(view[have:])
+            except BlockingIOError:
+                continue  # a frame has begun: the gateway sends the rest
+            except ConnectionResetError:
+                return False
+            if count == 0:
+                return False
+            have += count
+        self._pending = bytes(whole)
+        return True

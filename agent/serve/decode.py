@@ -6,6 +6,7 @@ Decides: encodings, dtypes, and that nothing is unpickled. Leaves out: whether t
 import io
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,32 @@ def decode_query(payload: bytes, encoding: str, dtype: str, shape: list[int]) ->
         raise BadQuery(f"{len(payload)} bytes ({encoding}) take more memory than there is") from exc
 
 
+class Form:
+    """How queries are read that are all alike, as those of a source are: worked out once."""
+
+    def __init__(self, header: Mapping[str, Any]) -> None:
+        """Take it from a query's header."""
+        self.batch = bool(header.get("batch"))
+        self._fields = (str(header.get("encoding")), str(header.get("dtype")), list(header.get("shape") or ()))
+        encoding, dtype, shape = self._fields
+        is_plain = encoding == "raw" and dtype in DTYPES and len(shape) <= LARGEST_AXES
+        self._dtype = np.dtype(dtype) if is_plain else None
+        self._shape = tuple(shape)
+        self._bytes = math.prod(self._shape) * self._dtype.itemsize if self._dtype is not None else -1
+        if any(not isinstance(size, int) or size < 0 for size in shape):
+            self._bytes = -1
+
+    def decode(self, payload: bytes | memoryview) -> NDArray[Any]:
+        """Return the array that `payload` holds; it may share its memory.
+
+        Raises:
+            BadQuery: It holds none; the text says why.
+        """
+        if len(payload) == self._bytes:
+            return np.ndarray(self._shape, self._dtype, payload)
+        return decode_query(bytes(payload), *self._fields)
+
+
 def _raw(payload: bytes, dtype: str, shape: list[int]) -> NDArray[Any]:
     if dtype not in DTYPES or len(shape) > LARGEST_AXES:
         raise ValueError(f"dtype {dtype[:20]!r} or {len(shape)} axes are not taken")
@@ -68,3 +95,15 @@ def _json(payload: bytes) -> NDArray[Any]:
     if array.ndim > LARGEST_AXES:
         raise ValueError(f"{array.ndim} axes")
     return array
+
+
+def decode_value(query: Any) -> NDArray[Any]:
+    """Return the array that nested lists stand for.
+
+    Raises:
+        BadQuery: They stand for none.
+    """
+    try:
+        return np.array(query, dtype=np.float64)
+    except (TypeError, ValueError) as exc:
+        raise BadQuery(f"a query is an array of numbers: {exc}") from exc

@@ -1,12 +1,13 @@
-"""The loop of a serving worker: queries of its channel as they come, commands, metrics once an interval.
+"""The loop of a serving worker: queries of its channel as they come, metrics once an interval.
 
-Decides: what comes first (commands, then queries, then metrics), and how a worker ends: told to stop, it answers what
-its channel still holds. Leaves out: the process around it (`worker.py`), queues and pacing (`agent/gateway`).
+Decides: that queries wait for nothing but the query before them (commands are heard on a thread of their own), and how
+a worker ends: told to stop, it answers what its channel still holds. Leaves out: the process around it (`worker.py`),
+queues and pacing (`agent/gateway`).
 """
 
 import gc
 import math
-import selectors
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,15 +21,18 @@ from agent.inference.kernels.compiled import loaded_form
 from agent.inference.pipeline import open_pipeline
 from agent.inference.post import Answer
 from agent.measure.memory import rss_bytes
-from agent.serve.channel import Channel, ChannelBroken
+from agent.serve.channel import Channel, Silent
 from agent.serve.commands import CommandReader
-from agent.serve.decode import decode_query
+from agent.serve.decode import Form, decode_value
 from agent.serve.metrics import QueryTimes, ServingMetrics
 from agent.serve.orders import ServeOrder
 from wire.manifest import manifest_digest
 
 MOST_AT_ONCE = 10_000
 """Queries of one batch."""
+
+LOOK_S = 0.25
+"""How often a worker without queries looks whether it is to stop, or to tell its metrics."""
 
 Say = Callable[..., None]
 Command = Mapping[str, Any]
@@ -51,12 +55,13 @@ class ServingLoop:
         self._commands = commands
         self._say = say
         self._header: Command = {}
-        self._form: tuple[str, str, list[int]] = ("", "", [])
+        self._form = Form({})
         self._uncounted: list[tuple[Answer, QueryTimes, NDArray[Any]]] = []
+        self._asking = threading.Lock()
+        self._changed = threading.Event()
         self._channel: Channel | None = None
+        self._next: Channel | None = None
         self._stopped = self._stopping = False
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(commands, selectors.EVENT_READ, self._read_commands)
 
     def run(self) -> None:
         """Serve until told to stop.
@@ -67,37 +72,53 @@ class ServingLoop:
         """
         gc.freeze()  # what is loaded stays: a collection that walked through it would stop queries for tens of ms
         engine = self._pipeline.engine
-        self._say(
-            "ready",
-            rss_bytes=rss_bytes(),
-            engine=engine.name,
-            engine_version=engine.version,
-            kernels=loaded_form(),
-        )
+        fields = {"rss_bytes": rss_bytes(), "engine": engine.name, "engine_version": engine.version}
+        self._say("ready", **fields, kernels=loaded_form())
+        threading.Thread(target=self._hear_commands, name="commands", daemon=True).start()
         metrics_at = time.monotonic() + self._interval_s
         while not self._stopped:
-            for key, _ in self._selector.select(max(0.0, metrics_at - time.monotonic())):
-                key.data()
+            self._step(min(LOOK_S, self._interval_s))
             if time.monotonic() >= metrics_at:
                 metrics_at = max(time.monotonic(), metrics_at + self._interval_s)
                 self._tell_metrics()
         self._tell_metrics()
         self._pipeline.close()
 
-    # --- commands -------------------------------------------------------------------------------------------------
+    def _step(self, look_s: float) -> None:
+        """Answer a query, or wait for one."""
+        if self._next is not None:
+            self._channel, self._next = self._next, None
+            self._channel.listen_for(look_s)
+        if self._channel is None:
+            self._changed.wait(look_s)
+            self._changed.clear()
+            return
+        try:
+            frame = self._channel.receive()
+        except Silent:
+            return
+        if frame is None:
+            self._channel.close()
+            self._channel = None
+            self._stopped = self._stopped or (self._stopping and self._next is None)
+            return
+        self._serve(self._channel, *frame)
 
-    def _read_commands(self) -> None:
-        commands = self._commands.read()
-        for command in commands or ():
-            self._obey(command)
-        if commands is None:  # the agent is gone, or wants no draining
-            self._stopped = True
+    # --- commands, on a thread of their own -----------------------------------------------------------------------
+
+    def _hear_commands(self) -> None:
+        while (commands := self._commands.read()) is not None:
+            for command in commands:
+                self._obey(command)
+        self._stopped = True  # the agent is gone, or wants no draining
+        self._changed.set()
 
     def _obey(self, command: Command) -> None:
         match command.get("do"):
             case "stop":
                 self._stopping = True
-                self._stopped = self._channel is None
+                self._stopped = self._channel is None and self._next is None
+                self._changed.set()
             case "attach":
                 self._attach()
             case "infer":
@@ -111,65 +132,56 @@ class ServingLoop:
         if end is None:
             self._say("error", reason="bad_command", detail="attach came without a channel")
             return
-        self._detach()
-        self._channel = Channel(end)
-        self._selector.register(self._channel, selectors.EVENT_READ, self._serve_one)
-
-    def _detach(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            self._selector.unregister(channel)
-            channel.close()
+        self._next = Channel(end)
+        older = self._channel
+        if older is not None:
+            older.shut()
+        self._changed.set()
 
     def _answer_command(self, command: Command) -> None:
         """Answer a query that came over stdin; it carries its own id."""
         name = command.get("id")
-        try:
-            answer = self._timed(decode_query_value(command.get("query")))[0]
-        except BadQuery as exc:
-            self._metrics.refused(exc.reason)
-            self._say("answer", id=name, reason=exc.reason, detail=str(exc))
-            return
-        self._say("answer", id=name, **as_document(answer))
-        self._count()
+        with self._asking:
+            try:
+                answer = self._timed(decode_value(command.get("query")))[0]
+            except BadQuery as exc:
+                self._metrics.refused(exc.reason)
+                self._say("answer", id=name, reason=exc.reason, detail=str(exc))
+                return
+            self._say("answer", id=name, **as_document(answer))
+            self._count()
 
     # --- queries --------------------------------------------------------------------------------------------------
 
-    def _serve_one(self) -> None:
-        assert self._channel is not None
-        frame = self._channel.receive()
-        if frame is None:
-            self._detach()
-            self._stopped = self._stopping
-            return
-        header, payload = frame
-        try:
-            reply = self._reply(header, payload)
-        except BadQuery as exc:
-            self._metrics.refused(exc.reason)
-            reply = {"reason": exc.reason, "detail": str(exc)[:1000]}
-        if "id" in header:
-            reply["id"] = header["id"]
-        self._channel.send(reply)
-        self._count()
+    def _serve(self, channel: Channel, header: Command, payload: memoryview) -> None:
+        with self._asking:
+            try:
+                query = self._decoded(header, payload)
+                if self._form.batch:
+                    self._send_all(channel, query)
+                else:
+                    answer, times = self._timed(query)
+                    channel.send_answers(((answer.classes, answer.values),), (times.pre, times.infer, times.post))
+            except BadQuery as exc:
+                self._metrics.refused(exc.reason)
+                channel.refuse(exc.reason, str(exc))
+            self._count()
 
-    def _reply(self, header: Command, payload: bytes) -> dict[str, Any]:
+    def _decoded(self, header: Command, payload: memoryview) -> NDArray[Any]:
         if header is not self._header:  # a source's headers are all alike, and the channel gives the same one again
-            shape = list(header.get("shape") or ())
-            self._header, self._form = header, (str(header.get("encoding")), str(header.get("dtype")), shape)
-        query = decode_query(payload, *self._form)
-        if not header.get("batch"):
-            answer, times = self._timed(query)
-            return {"answers": [as_document(answer)], "ns": [times.pre, times.infer, times.post]}
+            self._header, self._form = header, Form(header)
+        return self._form.decode(payload)
+
+    def _send_all(self, channel: Channel, query: NDArray[Any]) -> None:
+        """Answer a batch: the queries along the first axis, or none of them."""
         if query.ndim == 0 or len(query) == 0:
             raise BadQuery("a batch is an array with queries along its first axis, one at least")
         if len(query) > MOST_AT_ONCE:
-            raise BadQuery(
-                f"a batch of {len(query)} queries: {MOST_AT_ONCE} are allowed, since nobody else is answered"
-            )
+            limit = f"{MOST_AT_ONCE} are allowed, since nobody else is answered meanwhile"
+            raise BadQuery(f"a batch of {len(query)} queries: {limit}")
         answered = [self._timed(each) for each in query]
-        total = [sum(spent) for spent in zip(*((t.pre, t.infer, t.post) for _, t in answered), strict=True)]
-        return {"answers": [as_document(answer) for answer, _ in answered], "ns": total}
+        pre, infer, post = (sum(spent) for spent in zip(*((t.pre, t.infer, t.post) for _, t in answered), strict=True))
+        channel.send_answers([(answer.classes, answer.values) for answer, _ in answered], (pre, infer, post))
 
     def _timed(self, query: NDArray[Any]) -> tuple[Answer, QueryTimes]:
         clock, pipeline = time.perf_counter_ns, self._pipeline
@@ -190,27 +202,12 @@ class ServingLoop:
         self._uncounted.clear()
 
     def _tell_metrics(self) -> None:
-        self._say("metrics", workload_metrics=self._metrics.take())
+        with self._asking:
+            counted = self._metrics.take()
+        self._say("metrics", workload_metrics=counted)
 
 
 def as_document(answer: Answer) -> dict[str, Any]:
     """Return an answer as JSON holds it: a value that is not finite becomes null."""
     values = [value if math.isfinite(value) else None for value in answer.values]
     return {"classes": answer.classes, "labels": answer.labels, "values": values}
-
-
-def decode_query_value(query: Any) -> NDArray[Any]:
-    """Return the array that nested lists stand for.
-
-    Raises:
-        BadQuery: They stand for none.
-    """
-    import numpy as np
-
-    try:
-        return np.array(query, dtype=np.float64)
-    except (TypeError, ValueError) as exc:
-        raise BadQuery(f"a query is an array of numbers: {exc}") from exc
-
-
-__all__ = ["ChannelBroken", "ServingLoop", "as_document"]

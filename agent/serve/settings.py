@@ -220,7 +220,7 @@ class QueueSettings(Strict):
     policy: Literal["newest", "queue"] | None = None
     """`newest`: one waits, a newer one takes its place. `queue`: `size` wait, more are refused. Null: `newest` for
     replay and camera, `queue` for readings and files. Applications' queries are always queued."""
-    size: int = Field(default=64, ge=1, le=10_000)
+    size: int = Field(default=256, ge=1, le=10_000)
     """Queries that may wait."""
 
 

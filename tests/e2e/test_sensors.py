@@ -4,6 +4,7 @@ they are those that the same bundles give offline on the same data."""
 import json
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -66,12 +67,14 @@ def test_readings_become_the_predictions_that_the_same_data_gives_offline(
     leaf_bundle = bundles.good(site.artifacts, "leaf")
     site.agent("barn-1", serve={"workloads": workloads(rows.shape[1], outlines.shape[-1])})
     deploy(site, {"leaf": leaf_bundle, "soil": soil_bundle})
-    shown = Subscriber(site, "predictions/#", OUTLINES + len(rows))
-    for outline in outlines:  # one after the other: a broker keeps 1,000 messages for a client, then drops
+    shown = Subscriber(site, "predictions/#")
+    for number, outline in enumerate(outlines):  # each after the other: a broker keeps 1,000 messages, then drops
         publish(site, "barn/outline", [json.dumps(float(value)) for value in outline.reshape(-1)])
+        shown.wait(site, number + 1)
     publish(site, "field/north/soil", ["not JSON", json.dumps({"t": time.time() + 9e9, **features(rows[0])})])
     publish(site, "field/north/soil", [json.dumps({"t": 1000.0 + n, **features(row)}) for n, row in enumerate(rows)])
-    heard = shown.wait()
+    heard = shown.wait(site, OUTLINES + len(rows))
+    shown.close()
 
     leaf = [document for topic, document in heard if topic == "predictions/leaf/outline"]
     assert [document["classes"] for document in leaf] == [
@@ -128,19 +131,27 @@ def publish(site: World, topic: str, lines: Sequence[str]) -> None:
 
 
 class Subscriber:
-    """`mosquitto_sub` until it has shown so many messages."""
+    """A running `mosquitto_sub` and what it has shown."""
 
-    def __init__(self, site: World, topic: str, messages: int) -> None:
+    def __init__(self, site: World, topic: str) -> None:
         command = ["mosquitto_sub", "-p", str(site.broker.port), *LOGIN, "-q", "1", "-t", topic, "-v", "-d"]
-        self._process = subprocess.Popen(
-            ["stdbuf", "-oL", *command, "-C", str(messages), "-W", "60"], stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(["stdbuf", "-oL", *command], stdout=subprocess.PIPE, text=True)
+        self._lines: list[str] = []
         assert self._process.stdout is not None
         while "SUBACK" not in (line := self._process.stdout.readline()):
             assert line, "mosquitto_sub ended"
+        threading.Thread(target=self._read, daemon=True).start()
 
-    def wait(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return (topic, document) of each message."""
-        shown, _ = self._process.communicate(timeout=90)
-        lines = [line for line in shown.splitlines() if line.startswith("predictions/")]
-        return [(line.split(" ", 1)[0], json.loads(line.split(" ", 1)[1])) for line in lines]
+    def wait(self, site: World, messages: int) -> list[tuple[str, dict[str, Any]]]:
+        """Return (topic, document) of each message once there are so many."""
+        site.watcher.wait(f"{messages} predictions", lambda: len(self._lines) >= messages)
+        return [(line.split(" ", 1)[0], json.loads(line.split(" ", 1)[1])) for line in self._lines]
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            if line.startswith("predictions/"):
+                self._lines.append(line)

@@ -14,7 +14,7 @@ from agent.device.cpu import host_id, instruction_sets, soc_name
 from agent.device.durable import write_durably
 from agent.device.identity import BUILT_S, AlreadyRuns, Identity, StateLock, agent_runs, read_identity
 from agent.device.vitals import memory_bytes, read_vitals, sensor_names
-from agent.errors import DiskFull
+from agent.errors import ConfigurationError, DiskFull
 from agent.inventory import find_engines, take_inventory
 
 PI_CPUINFO = """processor\t: 0
@@ -200,3 +200,11 @@ def test_without_a_configuration_the_doctor_looks_at_the_host_alone() -> None:
     names = {finding.name for finding in check_up(None)}
     assert {"python", "64 bit", "engines", "kernels", "memory cap", "clock"} <= names
     assert "broker" not in names
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a folder another user's")
+def test_a_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(ConfigurationError, match=r"belongs to .*run the agent as that user"):
+        StateLock(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -5,14 +5,18 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent.serve.channel import Channel
+from agent.serve.channel import Channel, Numbers
 
-Replying = Callable[[Mapping[str, Any], bytes], dict[str, Any] | None]
+TEXTS = [*(str(number) for number in range(60)), "early", "first", "second", "after", "asked", "waiting", "last", "x"]
+"""What tests may ask; the labels of the bundle that is played."""
+
+DESCRIBED = {"pipeline": {"post": {"labels": TEXTS}}}
+Replying = Callable[[Mapping[str, Any], bytes], Numbers | None]
 
 
-def echo(_header: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
+def echo(_header: Mapping[str, Any], payload: bytes) -> Numbers:
     """Answer with the payload's text as the label."""
-    return {"answers": [{"classes": [0], "labels": [payload.decode()], "values": [0.9]}], "ns": [1, 2, 3]}
+    return [TEXTS.index(payload.decode())], [0.9]
 
 
 class FakeWorker:
@@ -37,10 +41,11 @@ class FakeWorker:
     def _serve(self) -> None:
         while (frame := self._channel.receive()) is not None:
             header, payload = frame
-            self.seen.append(payload.decode(errors="replace"))
+            content = bytes(payload)
+            self.seen.append(content.decode(errors="replace"))
             self.let.acquire()
-            reply = self._replying(header, payload)
-            if reply is None:
+            answer = self._replying(header, content)
+            if answer is None:
                 break
-            self._channel.send({"id": header.get("id"), **reply})
+            self._channel.send_answers([answer], (1, 2, 3))
         self._channel.close()

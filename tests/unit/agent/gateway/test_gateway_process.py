@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.serve.channel import Numbers
 from tests.unit.agent.gateway.fake_worker import FakeWorker
 
 BUNDLE, NEXT = "a" * 64, "b" * 64
 HEAVY = ("numpy", "numba", "llvmlite", "onnxruntime", "ai_edge_litert", "cv2", "uvicorn")
 
 
-def answering(header: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
+def answering(header: Mapping[str, Any], payload: bytes) -> Numbers:
     """Answer with the query's first number as the value."""
-    value = float(np.frombuffer(payload, dtype=header["dtype"])[0])
-    return {"answers": [{"classes": [], "labels": [], "values": [value]}], "ns": [1, 1, 1]}
+    return [], [float(np.frombuffer(payload, dtype=header["dtype"])[0])]
 
 
 class Gateway:

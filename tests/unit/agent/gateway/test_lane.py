@@ -7,7 +7,7 @@ from typing import Any
 from agent.gateway.base import Outcome, Query
 from agent.gateway.lane import Lane
 from agent.serve.settings import QueueSettings, ReplaySource, WorkloadServe
-from tests.unit.agent.gateway.fake_worker import FakeWorker, echo
+from tests.unit.agent.gateway.fake_worker import DESCRIBED, FakeWorker, echo
 
 QUEUED = WorkloadServe(queue=QueueSettings(policy="queue", size=100), timeout_s=20.0)
 BUNDLE, NEXT = "a" * 64, "b" * 64
@@ -26,7 +26,7 @@ def query(text: str, **changes: Any) -> Query:
 
 
 async def attach(lane: Lane, worker: FakeWorker, run: str = "one", bundle: str = BUNDLE) -> None:
-    await lane.attach(run, bundle, worker.end, {})
+    await lane.attach(run, bundle, worker.end, DESCRIBED)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -2,12 +2,29 @@
 
 import socket
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.serve.channel import HEAD, LARGEST_HEADER_BYTES, Channel, ChannelBroken, encode_header
+from agent.serve.channel import (
+    HEAD,
+    LARGEST_HEADER_BYTES,
+    Channel,
+    ChannelBroken,
+    Header,
+    Numbers,
+    Silent,
+    decode_answers,
+    encode_answers,
+    encode_header,
+    sizes,
+)
+
+
+def plain(frame: tuple[Header, memoryview] | None) -> tuple[dict[str, Any], bytes] | None:
+    return (dict(frame[0]), bytes(frame[1])) if frame is not None else None
 
 
 @settings(deadline=None)
@@ -24,7 +41,7 @@ def test_frames_arrive_whole_however_they_are_cut(frames: list[tuple[int, bytes]
     sending = threading.Thread(target=send)
     sending.start()
     channel = Channel(theirs)
-    received = [channel.receive() for _ in frames]
+    received = [plain(channel.receive()) for _ in frames]
     assert received == [({"id": number}, payload) for number, payload in frames]
     assert channel.receive() is None
     sending.join()
@@ -36,9 +53,54 @@ def test_a_large_payload_arrives_whole() -> None:
     payload = bytes(range(256)) * 20_000
     sending = threading.Thread(target=lambda: ours.sendall(encode_header({"id": 1}, len(payload)) + payload))
     sending.start()
-    frame = Channel(theirs).receive()
+    frame = plain(Channel(theirs).receive())
     sending.join()
     assert frame == ({"id": 1}, payload)
+
+
+NUMBERS = st.tuples(
+    st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5).map(tuple), st.lists(st.floats(allow_nan=False)).map(tuple)
+)
+
+
+@given(st.lists(NUMBERS, max_size=5), st.tuples(*[st.integers(0, 2**62)] * 3))
+def test_answers_come_back_as_they_were(answers: list[Numbers], times_ns: tuple[int, int, int]) -> None:
+    frame = encode_answers(answers, times_ns)
+    header_bytes, payload_bytes = sizes(frame[: HEAD.size])
+    assert (header_bytes, payload_bytes) == (0, len(frame) - HEAD.size)
+    assert decode_answers(frame[HEAD.size :]) == (answers, times_ns)
+
+
+def test_what_are_no_answers_is_refused() -> None:
+    frame = encode_answers([((1,), (0.5,))], (1, 2, 3))
+    for cut in (b"", frame[HEAD.size : -1], frame[HEAD.size : HEAD.size + 30]):
+        with pytest.raises(ChannelBroken):
+            decode_answers(cut)
+
+
+def test_silence_is_told_and_what_has_come_is_kept() -> None:
+    ours, theirs = socket.socketpair()
+    channel = Channel(theirs)
+    channel.listen_for(0.05)
+    frame = encode_header({"dtype": "int8"}, 3) + b"abc"
+    ours.sendall(frame[:5])
+    with pytest.raises(Silent):
+        channel.receive()
+    ours.sendall(frame[5:])
+    assert plain(channel.receive()) == ({"dtype": "int8"}, b"abc")
+
+
+def test_a_channel_that_is_shut_ends_for_who_listens() -> None:
+    _ours, theirs = socket.socketpair()
+    channel = Channel(theirs)
+    heard: list[object] = []
+    listening = threading.Thread(target=lambda: heard.append(channel.receive()))
+    listening.start()
+    channel.shut()
+    listening.join(10)
+    assert heard == [None]
+    channel.close()
+    channel.shut()
 
 
 @pytest.mark.parametrize("text", [HEAD.pack(LARGEST_HEADER_BYTES + 1, 0), HEAD.pack(3, 0) + b"abc"])
@@ -59,7 +121,7 @@ def test_an_end_in_the_middle_is_an_end() -> None:
 def test_a_peer_that_is_gone_does_not_hear() -> None:
     ours, theirs = socket.socketpair()
     ours.close()
-    Channel(theirs).send({"id": 1})
+    Channel(theirs).send_answers([], (0, 0, 0))
 
 
 def test_a_source_s_headers_are_read_once() -> None:
@@ -71,13 +133,13 @@ def test_a_source_s_headers_are_read_once() -> None:
     assert first is not None
     assert second is not None
     assert first[0] is second[0]
-    assert third == ({"dtype": "int16"}, b"x")
+    assert plain(third) == ({"dtype": "int16"}, b"x")
 
 
 def test_answers_that_no_frame_holds_are_not_sent() -> None:
     ours, theirs = socket.socketpair()
-    Channel(ours).send({"id": 3, "answers": ["x" * LARGEST_HEADER_BYTES]})
+    Channel(ours).send_answers([((), (0.0,) * 60_000)] * 20, (1, 2, 3))
     frame = Channel(theirs).receive()
     assert frame is not None
-    assert (frame[0]["id"], frame[0]["reason"]) == (3, "bad_query")
+    assert frame[0]["reason"] == "bad_query"
     assert "ask fewer at a time" in frame[0]["detail"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from agent.errors import BadQuery
-from agent.serve.decode import DTYPES, decode_query
+from agent.serve.decode import DTYPES, Form, decode_query
 
 
 def npy(array: Any) -> bytes:
@@ -37,8 +37,30 @@ def test_what_numpy_saves_is_read(array: Any, fortran: bool) -> None:
 
 @given(ARRAYS)
 def test_plain_numbers_are_read(array: Any) -> None:
-    found = decode_query(array.tobytes(), "raw", array.dtype.name, list(array.shape))
-    assert np.array_equal(found, array, equal_nan=array.dtype.kind == "f")
+    header = {"encoding": "raw", "dtype": array.dtype.name, "shape": list(array.shape)}
+    for found in (
+        decode_query(array.tobytes(), "raw", array.dtype.name, list(array.shape)),
+        Form(header).decode(memoryview(array.tobytes())),
+    ):
+        assert found.dtype == array.dtype
+        assert np.array_equal(found, array, equal_nan=array.dtype.kind == "f")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"encoding": "raw", "dtype": "float64", "shape": [3]},
+        {"encoding": "raw", "dtype": "object", "shape": [1]},
+        {"encoding": "raw", "dtype": "float64", "shape": [-1, -1]},
+        {"encoding": "raw", "dtype": "float64", "shape": ["1"]},
+        {"encoding": "raw", "dtype": "float64", "shape": [1] * 9},
+        {"encoding": "flight", "dtype": "float64", "shape": [1]},
+    ],
+)
+def test_a_form_that_does_not_fit_is_a_bad_query(header: dict[str, Any]) -> None:
+    with pytest.raises(BadQuery):
+        Form(header).decode(memoryview(bytes(8)))
 
 
 @given(st.binary(max_size=200), st.sampled_from(["npy", "json", "raw"]))
