@@ -43,7 +43,6 @@ from agent.mqtt import (
 from agent.plan.runner import PlanRunner, Surroundings
 from agent.samples.outbox import SampleOutbox
 from agent.samples.sender import SampleSender
-from agent.serve.settings import asks
 from agent.supervise.gateway import GatewayProcess, gateway_order
 from agent.supervise.run import RunSetup
 from agent.supervise.serving import Serving
@@ -129,8 +128,9 @@ class Daemon:
         self._link.start()
         if self._config.serve.socket is not None or self._config.serve.http is not None:
             self._gateway.start()
-        for name in saved_workloads(self._config.state_dir):
-            self._workload(name).handle(Restarted())
+        # All of them first: the first one's `Restarted` may collect garbage, and what nobody names is garbage.
+        for workload in [self._workload(name) for name in saved_workloads(self._config.state_dir)]:
+            workload.handle(Restarted())
         if self._store.free_bytes() < DISK_MARGIN_BYTES:
             self._collect_garbage(True)
         self._plan.advance()
@@ -312,9 +312,11 @@ class Daemon:
 
     def _pause_serving(self) -> bool:
         """Pause all workloads; return whether queries are lost by it."""
+        serve = self._config.serve
         served = [name for name, workload in self._workloads.items() if workload.serving.bundle is not None]
         self._pause(True)
-        return any(asks(self._config.serve.workload(name).source) for name in served)
+        applications = serve.socket is not None or serve.http is not None
+        return any(applications or serve.workload(name).source.kind != "none" for name in served)
 
     def _pause(self, paused: bool) -> None:
         self._gateway.pause(paused)

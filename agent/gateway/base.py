@@ -76,6 +76,8 @@ class Outcome:
     """Pre-processing, inference, post-processing."""
     total_ns: int = 0
     """From arrival to answer, waiting included."""
+    asked: bool = False
+    """Whether a worker had the query: what became of any other says nothing about it."""
 
 
 class Intake(Protocol):
@@ -83,6 +85,10 @@ class Intake(Protocol):
 
     def offer(self, query: Query) -> "asyncio.Future[Outcome]":
         """Hand over a query and go on; the queue's policy says what is dropped. The future never raises."""
+
+    @property
+    def room(self) -> int:
+        """How many more queries may wait now."""
 
     def refuse(self, reason: str, detail: str = "") -> None:
         """Count an input that did not become a query. `reason` is a documented reason code."""

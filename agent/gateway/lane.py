@@ -7,6 +7,7 @@ keeps every query and their order, and that a query whose worker ended is asked 
 
 import asyncio
 import itertools
+import logging
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,11 @@ from agent.gateway.raw import RawRecorder
 from agent.gateway.waiting import Waiting
 from agent.gateway.worker_link import WorkerLink
 from agent.serve.settings import WorkloadServe, drops_older
+
+log = logging.getLogger(__name__)
+
+LOGGED_EVERY_S = 60.0
+"""An input that is refused is logged once in so long per reason: a broken sensor must not fill a card."""
 
 DRAIN_S = 2.0
 """How long a switch waits for the old worker's last answer before the new one is asked."""
@@ -56,6 +62,7 @@ class Lane:
         self._expected = False
         self._paused = False
         self._described: dict[str, Any] = {}
+        self._logged: dict[str, float] = {}
 
     # --- Intake ---------------------------------------------------------------------------------------------------
 
@@ -79,10 +86,19 @@ class Lane:
         self._pump()
         return pending.future
 
-    def refuse(self, reason: str, detail: str = "") -> None:  # noqa: ARG002 - Intake's signature
-        """Count an input that did not become a query."""
+    @property
+    def room(self) -> int:
+        """How many more queries may wait now."""
+        return self._waiting.room
+
+    def refuse(self, reason: str, detail: str = "") -> None:
+        """Count an input that did not become a query; the log has a detail of each reason now and then."""
         self.counts.refused(reason)
         self.raw.refused(reason)
+        now = time.monotonic()
+        if detail and now - self._logged.get(reason, -LOGGED_EVERY_S) >= LOGGED_EVERY_S:
+            self._logged[reason] = now
+            log.warning("%s: %s: %s", self.workload, reason, detail[:500])
 
     @property
     def bundle(self) -> str | None:
@@ -93,7 +109,7 @@ class Lane:
         """Return what serves now, for applications."""
         if self._link is None:
             return Described(self.workload, ready=False)
-        return Described(self.workload, ready=True, bundle=self._link.bundle, **self._described)
+        return Described(self.workload, ready=not self._paused, bundle=self._link.bundle, **self._described)
 
     # --- workers --------------------------------------------------------------------------------------------------
 
@@ -115,12 +131,7 @@ class Lane:
         link = WorkerLink(run, bundle, labels, answered=self._answered, ended=lambda: self._ended(link))
         await link.open(end)
         self._expected = True
-        self._retire(self._old)
-        if self._link is not None and self._link.busy:
-            self._old = self._link
-            asyncio.get_running_loop().call_later(DRAIN_S, self._give_up_on, self._link)
-        else:
-            self._retire(self._link)
+        self._let_go(self._link)
         self._link = link
         self.counts.held(len(self._waiting))
         self._pump()
@@ -129,10 +140,7 @@ class Lane:
         """Ask this worker no more. Its last answer is still taken; queries wait for the next worker."""
         if self._link is not None and self._link.run == run:
             link, self._link = self._link, None
-            if link.busy:
-                self._old = link
-            else:
-                self._retire(link)
+            self._let_go(link)
 
     def idle(self) -> None:
         """Nothing is to be served: who waits is told."""
@@ -186,6 +194,7 @@ class Lane:
             bundle=link.bundle,
             times_ns=tuple(reply.get("ns") or (0, 0, 0)),
             total_ns=total_ns,
+            asked=True,
         )
         total_ms = total_ns / 1e6
         missed = None if self.deadline_ms is None or pending.query.waits else total_ms > self.deadline_ms
@@ -213,6 +222,10 @@ class Lane:
             self._waiting.put_back(pending)
 
     def _expire(self, pending: _Pending) -> None:
+        if self._paused and pending.asked_ns == 0 and not pending.query.waits:
+            loop = asyncio.get_running_loop()  # the device measures: the source's queries wait as long as that takes
+            pending.timer = loop.call_later(self._timeout_s, self._expire, pending)
+            return
         if self._waiting.remove(pending) and self._link is None:
             self._lose(pending, "no_worker", f"no worker was ready within {self._timeout_s:g} s")
         elif not pending.future.done():
@@ -231,7 +244,7 @@ class Lane:
         self.counts.refused(reason)
         if self.deadline_ms is not None and not pending.query.waits:
             self.counts.missed_deadline()
-        self._resolve(pending, Outcome(reason=reason, detail=detail))
+        self._resolve(pending, Outcome(reason=reason, detail=detail, asked=pending.asked_ns > 0))
 
     def _resolve(self, pending: _Pending, outcome: Outcome) -> None:
         if pending.timer is not None:
@@ -239,8 +252,21 @@ class Lane:
         pending.future.set_result(outcome)
         waited_ns = (pending.asked_ns or time.perf_counter_ns()) - pending.arrived_ns
         self.raw.note(outcome, waited_ns / 1e6)
-        if self._heard is not None and not pending.query.waits:
+        if self._heard is None or pending.query.waits:
+            return
+        try:
             self._heard(pending.query, outcome)
+        except Exception:  # outermost frame of an outcome: sinks and capture must not hold the lane up
+            log.exception("an outcome of %s was not handed on", self.workload)
+            self.counts.refused("sink_failed")
+
+    def _let_go(self, link: WorkerLink | None) -> None:
+        """Ask a worker no more; it may give the answer that it works on. Nobody is asked meanwhile: order is kept."""
+        if link is not None and link.busy:
+            self._old = link
+            asyncio.get_running_loop().call_later(DRAIN_S, self._give_up_on, link)
+        else:
+            self._retire(link)
 
     def _give_up_on(self, link: WorkerLink) -> None:
         if link is self._old:

@@ -3,7 +3,7 @@
     python -m agent.gateway.main        its stdin is a Unix socket
 
 stdin, JSON lines: `start` with the order first, then `expect`, `attach` with a channel's file descriptor, `detach`,
-`idle`, `pause`, `resume`, `raw`, `stop`. stdout: `ready`, `metrics` each second and workload, `raw`, `trouble`.
+`idle`, `pause`, `resume`, `raw`, `stop`. stdout: `ready`, `alive` and `metrics` each second, `raw`, `trouble`.
 Ends with 0 on `stop` and at the end of stdin; what was not delivered is stored first. It loads neither numpy nor an
 engine, and it is the only process here that sensors and applications can reach.
 """
@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -20,7 +21,7 @@ from typing import Any
 from agent.gateway.base import Clock
 from agent.gateway.http.server import HttpFront
 from agent.gateway.lane import Lane
-from agent.gateway.mqtt import MqttLink, client_id
+from agent.gateway.mqtt import MqttLink, client_id, largest_payload
 from agent.gateway.orders import GatewayOrder
 from agent.gateway.serving import Place, Served
 from agent.serve.commands import CommandReader
@@ -41,10 +42,11 @@ class Gateway:
         self._served: dict[str, Served] = {}
         self.lanes: dict[str, Lane] = {}
         self._place = Place(order.device, order.boot_id, order.state_dir, Clock())
-        self._link = MqttLink(order.broker, order.password, client_id(order.fleet, order.device), self._count)
+        name, largest = client_id(order.fleet, order.device), largest_payload(order.serve)
+        self._link = MqttLink(order.broker, order.password, name, self._count, largest_bytes=largest)
         self._stopped = asyncio.Event()
         self._paused = False
-        self._attaching: set[asyncio.Task[None]] = set()
+        self._line: asyncio.Queue[tuple[Mapping[str, Any], socket.socket | None]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Serve until told to stop."""
@@ -57,10 +59,11 @@ class Gateway:
             self._serve(workload)
         front = await self._open_front()
         loop.add_reader(self._commands.fileno(), self._read_commands)
-        telling = asyncio.create_task(self._tell_metrics())
+        working = [asyncio.create_task(self._tell_metrics()), asyncio.create_task(self._obey_all())]
         say("ready")
         await self._stopped.wait()
-        telling.cancel()
+        for each in working:
+            each.cancel()
         await self._close(front)
 
     async def _open_front(self) -> HttpFront | None:
@@ -73,14 +76,13 @@ class Gateway:
         return front
 
     async def _close(self, front: HttpFront | None) -> None:
-        async def closing() -> None:
-            if front is not None:
-                await front.stop()
-            for served in self._served.values():
-                await served.close()
-
+        """Close everything at the same time: what is undelivered must be on the disk before the time is over."""
+        parts = [served.close() for served in self._served.values()]
+        closing = asyncio.gather(*parts, *([front.stop()] if front is not None else []), return_exceptions=True)
         try:
-            await asyncio.wait_for(closing(), STOP_S)
+            for fault in await asyncio.wait_for(closing, STOP_S):
+                if isinstance(fault, BaseException):
+                    log.error("closing: %s", fault)
         except TimeoutError:
             log.warning("closing took longer than %g s", STOP_S)
         await self._link.close()
@@ -88,19 +90,34 @@ class Gateway:
     # --- commands -------------------------------------------------------------------------------------------------
 
     def _read_commands(self) -> None:
+        """Take commands in; they are carried out one after the other (`_obey_all`)."""
         commands = self._commands.read()
         if commands is None:
             asyncio.get_running_loop().remove_reader(self._commands.fileno())
             self._stopped.set()
         for command in commands or ():
-            self._obey(command)
+            self.take(command)
 
-    def _obey(self, command: Mapping[str, Any]) -> None:
+    def take(self, command: Mapping[str, Any]) -> None:
+        """Put a command in line, with the socket that came with it."""
+        end = self._commands.take_socket() if command.get("do") == "attach" else None
+        self._line.put_nowait((command, end))
+
+    async def _obey_all(self) -> None:
+        while True:
+            command, end = await self._line.get()
+            try:
+                await self._obey(command, end)
+            except Exception as exc:  # outermost frame of a command: the other workloads go on
+                log.exception("command %s", str(command.get("do"))[:50])
+                trouble(_workload(command), "bad_command", f"{type(exc).__name__}: {exc}")
+
+    async def _obey(self, command: Mapping[str, Any], end: socket.socket | None) -> None:
         workload = str(command.get("workload"))
         served = self._served.get(workload)
         match command.get("do"):
             case "attach":
-                self._attach(workload, command)
+                await self._attach(workload, command, end)
             case "expect":
                 self._serve(workload).lane.expect()
             case "detach" if served is not None:
@@ -114,15 +131,12 @@ class Gateway:
             case "stop":
                 self._stopped.set()
 
-    def _attach(self, workload: str, command: Mapping[str, Any]) -> None:
-        end = self._commands.take_socket()
+    async def _attach(self, workload: str, command: Mapping[str, Any], end: socket.socket | None) -> None:
         if end is None:
             trouble(workload, "bad_command", "attach came without a channel")
             return
-        fields = [str(command.get(name)) for name in ("run", "bundle", "bundle_dir")]
-        attaching = asyncio.create_task(self._serve(workload).attach(fields[0], fields[1], fields[2], end))
-        self._attaching.add(attaching)
-        attaching.add_done_callback(self._attaching.discard)
+        run, bundle, bundle_dir = (str(command.get(name)) for name in ("run", "bundle", "bundle_dir"))
+        await self._serve(workload).attach(run, bundle, bundle_dir, end)
 
     def _serve(self, workload: str) -> Served:
         """Return what serves `workload`, made on demand."""
@@ -149,6 +163,7 @@ class Gateway:
     async def _tell_metrics(self) -> None:
         while True:
             await asyncio.sleep(self._order.metrics_interval_s)
+            say("alive")
             for workload, served in self._served.items():
                 counted = served.lane.counts.take()
                 if counted:
@@ -168,6 +183,11 @@ def trouble(workload: str | None, reason: str, detail: str) -> None:
     say("trouble", workload=workload, reason=reason, detail=detail[:1000])
 
 
+def _workload(command: Mapping[str, Any]) -> str | None:
+    name = command.get("workload")
+    return str(name) if name is not None else None
+
+
 def main(arguments: list[str]) -> int:  # noqa: ARG001 - every child is called so
     """Serve what the order on stdin says; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -184,7 +204,7 @@ def main(arguments: list[str]) -> int:  # noqa: ARG001 - every child is called s
 async def _run(order: GatewayOrder, commands: CommandReader, rest: list[dict[str, Any]]) -> None:
     gateway = Gateway(order, commands)
     for command in rest:
-        gateway._obey(command)
+        gateway.take(command)
     await gateway.run()
 
 

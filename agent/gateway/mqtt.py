@@ -6,7 +6,7 @@ fleet's own topics), how many may wait (a burst drops the oldest, `burst_dropped
 again, ever rarer, with jitter. Leaves out: what a payload means (`sources/readings.py`), keeping what could not be
 published (the store). paho runs the network thread; everything else belongs to the event loop.
 
-    link = MqttLink(order.broker, order.password, client_id(order.fleet, order.device), counts)
+    link = MqttLink(order.broker, order.password, client_id(order.fleet, order.device), counts, largest_payload(serve))
     await link.start(); end = link.subscribe("farm/+/climate", 1, heard); ...; await link.close()
 """
 
@@ -28,12 +28,15 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from agent.errors import BrokerUnreachable
 from agent.gateway.base import Undeliverable, Undelivered
 from agent.gateway.sources.inbox import Heard, Inbox, Message, Subscriptions
-from agent.serve.settings import RESERVED_TOPICS, BrokerConfig
+from agent.serve.settings import RESERVED_TOPICS, BrokerConfig, MqttSource, ServeConfig
 
 log = logging.getLogger(__name__)
 
-LARGEST_PACKET_BYTES = 17 * 1024 * 1024
-"""The broker keeps larger messages to itself: a source refuses payloads above 16 MiB in any case."""
+LARGEST_PAYLOAD_BYTES = 16 * 1024 * 1024
+"""What a source may be set to read at most."""
+
+AROUND_PAYLOAD_BYTES = 72 * 1024
+"""Room in a packet for the longest topic that MQTT has (64 KiB), and for properties."""
 
 MOST_UNACKNOWLEDGED = 1000
 ACKNOWLEDGED_WITHIN_S = 10.0
@@ -53,10 +56,23 @@ def client_id(fleet: str, device: str) -> str:
     return f"thresher-{fleet}-{device}-data"
 
 
+def largest_payload(serve: ServeConfig) -> int:
+    """Return the largest payload that any source reads [bytes]; 1 where none listens."""
+    sources = [serve.source, *(each.source for each in serve.workloads.values())]
+    return max((source.largest_bytes for source in sources if isinstance(source, MqttSource)), default=1)
+
+
 class MqttLink:
     """Implements `DataLink`. All methods belong to the event loop's thread; the broker may be away at any time."""
 
-    def __init__(self, broker: BrokerConfig, password: str | None, name: str, count: Count) -> None:
+    def __init__(
+        self,
+        broker: BrokerConfig,
+        password: str | None,
+        name: str,
+        count: Count,
+        largest_bytes: int = LARGEST_PAYLOAD_BYTES,
+    ) -> None:
         """Prepare a session; nothing is connected before `start`.
 
         Args:
@@ -64,6 +80,7 @@ class MqttLink:
             password: Its secret; only sent with a user name.
             name: Client id, see `client_id`.
             count: Counts reasons that belong to no source.
+            largest_bytes: The broker is told to keep messages to itself that cannot hold so small a payload.
         Raises:
             BrokerUnreachable: `ca_file` cannot be used.
         """
@@ -71,6 +88,7 @@ class MqttLink:
         self._name = name
         self._signature = ("from", name)
         self._count = count
+        self._largest_packet_bytes = largest_bytes + AROUND_PAYLOAD_BYTES
         self._subscriptions = Subscriptions()
         self._inbox = Inbox()
         self._awaited: dict[int, asyncio.Future[ReasonCode]] = {}
@@ -98,7 +116,7 @@ class MqttLink:
         properties = _properties(
             PacketTypes.CONNECT,
             SessionExpiryInterval=self._broker.session_expiry_s,
-            MaximumPacketSize=LARGEST_PACKET_BYTES,
+            MaximumPacketSize=self._largest_packet_bytes,
         )
         self._client.connect_async(
             self._broker.host,

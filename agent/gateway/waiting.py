@@ -31,14 +31,19 @@ class Waiting(Generic[ItemT]):
     def __len__(self) -> int:
         return len(self._line)
 
+    @property
+    def room(self) -> int:
+        """How many more may come in. Where only the newest counts, none is held back: it would be an older one then."""
+        return self._size if self._drops_older else max(0, self._size - len(self._line))
+
     def offer(self, item: ItemT, *, replaceable: bool) -> Entry[ItemT]:
         """Take `item` in where the policy allows it; `replaceable`: a newer one may take its place."""
         replaceable = replaceable and self._drops_older
         older = next((each for each in self._line if each[1]), None) if replaceable else None
+        if len(self._line) - (older is not None) >= self._size:
+            return Entry(False)
         if older is not None:
             self._line.remove(older)
-        if len(self._line) >= self._size:
-            return Entry(False)
         self._line.append((item, replaceable))
         return Entry(True, older[0] if older is not None else None)
 

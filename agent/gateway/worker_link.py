@@ -6,13 +6,16 @@ Decides: what the end of a worker looks like from here. Leaves out: which query 
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.gateway.base import Query
-from agent.serve.channel import HEAD, SMALL_BYTES, ChannelBroken, decode_answers, encode_header, sizes
+from agent.serve.channel import HEAD, SMALL_BYTES, decode_answers, encode_header, sizes
+
+log = logging.getLogger(__name__)
 
 Reply = Mapping[str, Any]
 
@@ -72,15 +75,21 @@ class WorkerLink:
             self._writer.close()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ChannelBroken, ValueError):
-            while True:
-                header_bytes, payload_bytes = sizes(await reader.readexactly(HEAD.size))
-                body = await reader.readexactly(header_bytes + payload_bytes)
-                self.busy = False
-                self._answered({**self._reply(body[:header_bytes], body[header_bytes:]), "id": self._number})
-        if not self._closed:
-            self.close()
-        self._ended()
+        """Hand answers on until the channel ends; whatever fails here ends it, and what was asked is asked anew."""
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    header_bytes, payload_bytes = sizes(await reader.readexactly(HEAD.size))
+                    body = await reader.readexactly(header_bytes + payload_bytes)
+                    reply = self._reply(body[:header_bytes], body[header_bytes:])
+                    self.busy = False
+                    self._answered({**reply, "id": self._number})
+        except Exception:  # outermost frame of a channel: a worker that says nonsense must not hold the lane up
+            log.exception("channel of worker %s", self.run)
+        finally:
+            if not self._closed:
+                self.close()
+            self._ended()
 
     def _reply(self, header: bytes, payload: bytes) -> dict[str, Any]:
         """Return a refusal as it came, or answers with their labels; a value that is not finite becomes null."""

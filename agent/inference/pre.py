@@ -1,7 +1,10 @@
 """Pre-processing: a query into the engine's input buffer, as the specification says.
 
 Decides: which kernels run in which order: NaN rule, resampling, statistics, then one pass that normalises, casts or
-quantises and lays out. Leaves out: the arithmetic (`kernels/`).
+quantises and lays out; that an engine is fed finite numbers only. Leaves out: the arithmetic (`kernels/`).
+
+NaN stands for a missing value: series and rows have a rule for it, tensors refuse it. Infinities, and numbers that do
+not fit the model's dtype, are refused everywhere. Only quantisation saturates: that is its arithmetic.
 """
 
 import math
@@ -84,11 +87,16 @@ class _Buffer:
         out = self._flat if self._single is None else self._single
         steps = np.array(strides, dtype=np.int64)
         self._write = self.kernel.bind(values, statistics.normal, steps, *affine, out)
+        # Integers are always finite: what could be wrong there are the statistics of a window of huge numbers.
+        self._checked: Any = self._flat if self.array.dtype.kind == "f" else statistics.normal
 
     def write(self) -> Array:
         self._write()
         if self._single is not None:
-            self._flat[:] = self._single
+            with np.errstate(over="ignore"):
+                self._flat[:] = self._single
+        if bad := _not_finite(self._checked):
+            raise BadQuery(f"numbers too large: {bad} are not finite after pre-processing to {self.array.dtype}")
         return self.array
 
 
@@ -129,15 +137,21 @@ class _Series:
 
     def _take_whole(self, query: NDArray[Any]) -> int:
         _take(query, self._values)
+        self._refuse_infinities(self._values)
         return self._repair()
 
     def _take_resized(self, query: NDArray[Any]) -> int:
         source = np.zeros(query.shape)
         _take(query, source)
+        self._refuse_infinities(source)
         bad = series.repair_series(source, self._rule)
         if not bad:
             series.resample_linear(source, self._values)
         return bad
+
+    def _refuse_infinities(self, values: Doubles) -> None:
+        if self._pre.nan != "error":  # which counts them
+            _refuse_infinities(values)
 
 
 class _Table:
@@ -163,6 +177,8 @@ class _Table:
         if query.shape != self._row.shape:
             raise BadQuery(f"expected a row of shape {self._row.shape}, given {query.shape}")
         _take(query, self._row)
+        if self._pre.nan != "error":  # which counts them
+            _refuse_infinities(self._row)
         bad = self._repair()
         if bad:
             raise BadQuery(f"{bad} values are not finite, and the rule is {self._pre.nan!r}")
@@ -184,15 +200,39 @@ class _Tensor:
         array = self._buffer.array
         if query.shape != array.shape[1:]:
             raise BadQuery(f"expected a tensor of shape {array.shape[1:]}, given {query.shape}")
-        if self._plain or query.dtype == array.dtype:
+        if query.dtype == array.dtype:
             _take(query, array[0])
-            return array
-        _take(query.reshape(-1), self._values[0])
-        return self._buffer.write()
+        elif self._plain:
+            with np.errstate(over="ignore"):
+                _take(query, array[0])
+        else:
+            _take(query.reshape(-1), self._values[0])
+            self._check(query, self._values)
+            return self._buffer.write()
+        self._check(query, array)
+        return array
+
+    def _check(self, query: NDArray[Any], taken: NDArray[Any]) -> None:
+        """Refuse what is not finite in `taken`; integers can only become so as float16."""
+        if query.dtype.kind != "f" and taken.dtype != np.float16:
+            return
+        if bad := _not_finite(taken):
+            raise BadQuery(f"{bad} values are not finite, or too large for {taken.dtype}")
 
 
 def _nothing() -> None:
     """Statistics that never change."""
+
+
+def _not_finite(values: NDArray[Any]) -> int:
+    """Return how many are NaN or infinite."""
+    return values.size - int(np.count_nonzero(np.isfinite(values)))  # half the time of `.all()` on small arrays
+
+
+def _refuse_infinities(values: Doubles) -> None:
+    """Leave NaN to the rule: it is a missing value, an infinity is a wrong one."""
+    if infinite := int(np.count_nonzero(np.isinf(values))):
+        raise BadQuery(f"{infinite} values are infinite: a missing value is NaN")
 
 
 def _take(query: NDArray[Any], values: NDArray[Any]) -> None:

@@ -162,6 +162,15 @@ class Channel:
         """Send why a query has no answer."""
         self._send(encode_header({"reason": reason, "detail": detail[:1000]}))
 
+    def ended(self) -> bool:
+        """Return whether the other end is gone, so that nobody waits for an answer. Takes nothing in."""
+        try:
+            return not self._pending and not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+
     def shut(self) -> None:
         """End the channel; `receive` in another thread returns None."""
         try:

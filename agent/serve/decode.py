@@ -1,8 +1,10 @@
 """A query's bytes -> an array. This runs in the worker, behind its sandbox: the gateway never looks inside.
 
-Decides: encodings, dtypes, and that nothing is unpickled. Leaves out: whether the array fits the bundle (`pre.py`).
+Decides: encodings, dtypes, that nothing is unpickled, and that JSON holds finite numbers and nothing else. Leaves out:
+whether the array fits the bundle (`pre.py`).
 """
 
+import codecs
 import io
 import json
 import math
@@ -18,6 +20,9 @@ DTYPES = frozenset(
     {"float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "bool"}
 )
 LARGEST_AXES = 8
+NUMBERS_ONLY = b"0123456789+-.eE,[] \t\r\n"
+"""All that nested lists of numbers are written with: no text, no object, neither true, null, NaN nor Infinity."""
+SHOWN_BYTES = 20
 _HEADS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -91,9 +96,18 @@ def _npy(payload: bytes) -> NDArray[Any]:
 
 
 def _json(payload: bytes) -> NDArray[Any]:
+    payload = payload.removeprefix(codecs.BOM_UTF8)
+    # numpy would take "1", true and null as numbers; a pass over the text is far cheaper than a look at each value.
+    if other := payload.translate(None, NUMBERS_ONLY):
+        place = payload.index(other[:1])
+        shown = payload[place : place + SHOWN_BYTES].decode("utf-8", "backslashreplace")
+        raise ValueError(f"{shown!r} at byte {place} is neither a number nor a list of numbers")
     array = np.array(json.loads(payload), dtype=np.float64)
     if array.ndim > LARGEST_AXES:
         raise ValueError(f"{array.ndim} axes")
+    if not np.isfinite(array).all():
+        place = np.flatnonzero(~np.isfinite(array))[0]
+        raise ValueError(f"number {place + 1} of {array.size} is too large")
     return array
 
 
@@ -104,6 +118,7 @@ def decode_value(query: Any) -> NDArray[Any]:
         BadQuery: They stand for none.
     """
     try:
-        return np.array(query, dtype=np.float64)
-    except (TypeError, ValueError) as exc:
-        raise BadQuery(f"a query is an array of numbers: {exc}") from exc
+        text = json.dumps(query).encode()
+    except RecursionError as exc:
+        raise BadQuery(f"not an array of numbers: {exc}") from exc
+    return decode_query(text, "json", "", [])

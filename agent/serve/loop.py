@@ -1,8 +1,8 @@
 """The loop of a serving worker: queries of its channel as they come, metrics once an interval.
 
-Decides: that queries wait for nothing but the query before them (commands are heard on a thread of their own), and how
-a worker ends: told to stop, it answers what its channel still holds. Leaves out: the process around it (`worker.py`),
-queues and pacing (`agent/gateway`).
+Decides: that queries wait for nothing but the query before them (commands are heard on a thread of their own), how a
+worker ends (told to stop, it answers what its channel still holds), and how long a batch may keep it. Leaves out: the
+process around it (`worker.py`), queues and pacing (`agent/gateway`).
 """
 
 import gc
@@ -31,11 +31,21 @@ from wire.manifest import manifest_digest
 MOST_AT_ONCE = 10_000
 """Queries of one batch."""
 
+LONGEST_BATCH_S = 30.0
+"""A batch that takes longer is given up: others wait meanwhile, and its application has given it up by then."""
+
 LOOK_S = 0.25
 """How often a worker without queries looks whether it is to stop, or to tell its metrics."""
 
 Say = Callable[..., None]
+Answered = tuple[Answer, QueryTimes]
 Command = Mapping[str, Any]
+
+
+class BatchTooLong(BadQuery):
+    """A batch took longer than a worker may be kept by one; it was given up. Ask fewer queries at a time."""
+
+    reason = "batch_too_long"
 
 
 class ServingLoop:
@@ -52,6 +62,7 @@ class ServingLoop:
         self._pipeline.answer(golden_inputs(bundle)[0])
         self._metrics = ServingMetrics(order.workload, manifest_digest(bundle.manifest))
         self._interval_s = order.metrics_interval_s
+        self._metrics_at = math.inf
         self._commands = commands
         self._say = say
         self._header: Command = {}
@@ -75,11 +86,10 @@ class ServingLoop:
         fields = {"rss_bytes": rss_bytes(), "engine": engine.name, "engine_version": engine.version}
         self._say("ready", **fields, kernels=loaded_form())
         threading.Thread(target=self._hear_commands, name="commands", daemon=True).start()
-        metrics_at = time.monotonic() + self._interval_s
+        self._metrics_at = time.monotonic() + self._interval_s
         while not self._stopped:
             self._step(min(LOOK_S, self._interval_s))
-            if time.monotonic() >= metrics_at:
-                metrics_at = max(time.monotonic(), metrics_at + self._interval_s)
+            if time.monotonic() >= self._metrics_at:
                 self._tell_metrics()
         self._tell_metrics()
         self._pipeline.close()
@@ -177,13 +187,36 @@ class ServingLoop:
         if query.ndim == 0 or len(query) == 0:
             raise BadQuery("a batch is an array with queries along its first axis, one at least")
         if len(query) > MOST_AT_ONCE:
-            limit = f"{MOST_AT_ONCE} are allowed, since nobody else is answered meanwhile"
-            raise BadQuery(f"a batch of {len(query)} queries: {limit}")
-        answered = [self._timed(each) for each in query]
+            raise BadQuery(f"a batch of {len(query)} queries: {MOST_AT_ONCE} are allowed, since others wait meanwhile")
+        answered = self._answer_all(channel, query)
+        if answered is None:
+            return
         pre, infer, post = (sum(spent) for spent in zip(*((t.pre, t.infer, t.post) for _, t in answered), strict=True))
         channel.send_answers([(answer.classes, answer.values) for answer, _ in answered], (pre, infer, post))
 
-    def _timed(self, query: NDArray[Any]) -> tuple[Answer, QueryTimes]:
+    def _answer_all(self, channel: Channel, query: NDArray[Any]) -> list[Answered] | None:
+        """Answer a batch's queries; None where nobody waits for the answers any more.
+
+        Raises:
+            BatchTooLong: It takes too long.
+        """
+        begun = look_at = time.monotonic()
+        answered: list[Answered] = []
+        for each in query:
+            answered.append(self._timed(each))
+            now = time.monotonic()
+            if now - begun > LONGEST_BATCH_S:
+                raise BatchTooLong(f"given up after {len(answered)} of {len(query)} queries: ask fewer at a time")
+            if now >= self._metrics_at:  # a worker that says nothing is taken for hung
+                self._count()
+                self._say_metrics()
+            if now >= look_at:
+                look_at = now + LOOK_S
+                if self._stopped or channel.ended():
+                    return None
+        return answered
+
+    def _timed(self, query: NDArray[Any]) -> Answered:
         clock, pipeline = time.perf_counter_ns, self._pipeline
         start = clock()
         pipeline.prepare(query)
@@ -203,8 +236,12 @@ class ServingLoop:
 
     def _tell_metrics(self) -> None:
         with self._asking:
-            counted = self._metrics.take()
-        self._say("metrics", workload_metrics=counted)
+            self._say_metrics()
+
+    def _say_metrics(self) -> None:
+        """Tell what was counted since the last time; the caller holds `_asking`."""
+        self._metrics_at = max(time.monotonic(), self._metrics_at + self._interval_s)
+        self._say("metrics", workload_metrics=self._metrics.take())
 
 
 def as_document(answer: Answer) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class MqttSource(Strict):
     """Topics that may have a window at the same time; the one that was silent for longest makes room."""
     largest_bytes: int = Field(default=64 * KIB, ge=1, le=16 * MIB)
     """A larger payload is refused unread [bytes]."""
-    most_ahead_s: float = Field(default=300.0, ge=0)
+    most_ahead_s: float = Field(default=5.0, ge=0)
     """A reading whose time lies further in the future is refused [s]."""
 
     @model_validator(mode="after")

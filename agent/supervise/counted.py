@@ -10,7 +10,7 @@ from typing import Any
 from agent.supervise.budget import Resolution, named
 from wire.signed import SignedSketch, unpacked
 from wire.sketch import Sketch, SketchData
-from wire.telemetry import WorkloadMetrics
+from wire.telemetry import OTHER, WorkloadMetrics
 
 MOST_CLASSES = 256
 MOST_REASONS = 64
@@ -109,10 +109,10 @@ class LaneTotals:
 
 
 def _count(counts: dict[str, int], more: Mapping[str, int], most: int) -> None:
-    """Add `more` to `counts`; a name beyond `most` of them is left out, since names come from outside."""
+    """Add `more` to `counts`; names beyond `most` of them go together into `other`, since names come from outside."""
     for name, count in more.items():
-        if name in counts or len(counts) < most:
-            counts[name] = counts.get(name, 0) + count
+        known = name if name in counts or len(counts) < most else OTHER
+        counts[known] = counts.get(known, 0) + count
 
 
 def _merge(sketches: dict[str, Sketch], metrics: WorkloadMetrics, names: tuple[str, ...]) -> None:

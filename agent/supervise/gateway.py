@@ -7,6 +7,7 @@ are no fault of a bundle. Leaves out: what the gateway does (`agent/gateway`), a
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -20,6 +21,11 @@ log = logging.getLogger(__name__)
 MODULE = "agent.gateway.main"
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 30.0
+CALM_AFTER_S = 60.0
+"""A gateway that lived so long may end again without waiting longer than the first time."""
+
+LONGEST_SILENCE_S = 30.0
+"""It says something each second; one that is silent for so long hangs, and is killed. Boards that swap get patience."""
 
 Line = Mapping[str, Any]
 
@@ -61,6 +67,8 @@ class GatewayProcess:
         self._raw: Callable[[Line], None] | None = None
         self._delay_s = FIRST_RESTART_S
         self._restart: Timer | None = None
+        self._watchdog: Timer | None = None
+        self._started_s = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -136,6 +144,8 @@ class GatewayProcess:
             self._tell(None, "gateway_not_started", f"the gateway could not be started: {exc}")
             self._again()
             return
+        self._started_s = time.monotonic()
+        self._expect_a_word()
         self._send(do="start", order=self._order.model_dump(mode="json"))
         threading.Thread(target=self._listen, args=(self._child,), name="gateway", daemon=True).start()
 
@@ -147,7 +157,18 @@ class GatewayProcess:
         child.release()
         self._loop.post(lambda: self._ended(child, code))
 
+    def _expect_a_word(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._watchdog = self._loop.after(LONGEST_SILENCE_S, self._fell_silent)
+
+    def _fell_silent(self) -> None:
+        if self._child is not None and self._child.running:
+            self._tell(None, "gateway_silent", f"the gateway said nothing for {LONGEST_SILENCE_S:g} s and was killed")
+            self._child.kill()
+
     def _hear(self, line: Line) -> None:
+        self._expect_a_word()
         match line.get("event"):
             case "ready":
                 self._begin()
@@ -165,7 +186,6 @@ class GatewayProcess:
     def _begin(self) -> None:
         """Tell a fresh gateway what the former one knew."""
         self._ready = True
-        self._delay_s = FIRST_RESTART_S
         if self._paused:
             self._send(do="pause")
         for workload in self._expected:
@@ -194,6 +214,10 @@ class GatewayProcess:
         if child is not self._child:
             return
         self._child, self._ready = None, False
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if time.monotonic() - self._started_s > CALM_AFTER_S:
+            self._delay_s = FIRST_RESTART_S
         if not self._stopped:
             self._tell(None, "gateway_ended", f"the gateway ended with {code}; started again in {self._delay_s:g} s")
             self._again()

@@ -133,7 +133,7 @@ class ServingRun:
     def pause(self, paused: bool) -> None:
         """Do not take silence amiss while the device measures."""
         self._paused = paused
-        self._expect_a_word(LONGEST_SILENCE_S)
+        self._expect_a_word(LONGEST_SILENCE_S if self.ready else READY_TIMEOUT_S)
 
     def _start(self, workload: str, bundle_dir: Path) -> WorkerProcess:
         order = self._setup.order(workload, bundle_dir)
@@ -171,6 +171,8 @@ class ServingRun:
         self._order_path.unlink(missing_ok=True)
         self.ready = False
         error = None if self._stopping else self._fault or self._crash(ending)
+        if error is not None:
+            log.warning("worker %d of %s: %s", self.pid, self.bundle[:12], error.detail)
         self._on_end(self, error)
 
     def _crash(self, ending: Ending) -> ReportedError:

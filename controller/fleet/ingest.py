@@ -205,13 +205,14 @@ class Ingest:
             return Effects()
         return Effects(acknowledge={(address.fleet, str(address.device)): [part.trial]}, changed=True)
 
-    def _sample(self, _session: Session, address: Address, message: Received) -> Effects:
+    def _sample(self, session: Session, address: Address, message: Received) -> Effects:
         part = decode(SamplePart, message.payload)
         if part.sample != address.item:
             raise MalformedMessage(f"part of sample {part.sample!r} on the topic of {address.item!r}")
-        if not self._samples.collect(address, part):
+        key = (address.fleet, str(address.device))
+        if not self._samples.collect(address, part, lambda name: devices.has_reported(session, *key, name)):
             return Effects()
-        return Effects(samples={(address.fleet, str(address.device)): [part.sample]})
+        return Effects(samples={key: [part.sample]})
 
     def _event(self, session: Session, address: Address, message: Received) -> Effects:
         event = _of_device(decode(Event, message.payload), address)

@@ -2,7 +2,8 @@
 
 Decides: which sample is kept, where, and how many. Leaves out: reading them as arrays (`sample_arrays.py`).
 `ROOT/FLEET/WORKLOAD/DEVICE/ID.sample` holds the packed bytes as they came. Parts wait in `ROOT/.incoming/FLEET/DEVICE`,
-for one sample a device: devices send one after the other.
+for one sample a device: devices send one after the other. Sizes are counted at the start and kept in memory; the files
+are looked at again only where there is no room, once a minute at most, since people delete some to make room.
 """
 
 import base64
@@ -10,6 +11,9 @@ import binascii
 import logging
 import math
 import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +27,9 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 1024**3
 """Kept per fleet and workload; beyond, devices keep theirs until some are deleted here."""
+MOST_BYTES_IN_ALL = 8 * MOST_BYTES
+"""Kept of all fleets and workloads: a device may report workloads that nobody deployed."""
+RECOUNT_S = 60.0
 SUFFIX = ".sample"
 _INCOMING = ".incoming"
 ITEM_BYTES = {
@@ -44,17 +51,38 @@ class KeptSample:
 class SampleFolder:
     """The samples of one workspace."""
 
-    def __init__(self, root: Path, most_bytes: int = MOST_BYTES) -> None:
-        """Use `root`; nothing is made before there is something to keep."""
+    def __init__(
+        self,
+        root: Path,
+        most_bytes: int = MOST_BYTES,
+        most_bytes_in_all: int = MOST_BYTES_IN_ALL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use `root`; nothing is made or counted before there is something to keep.
+
+        Args:
+            root: Of all samples.
+            most_bytes: Kept per fleet and workload.
+            most_bytes_in_all: Kept at all.
+            clock: Seconds, paces the counting of files.
+        """
         self._root = root
         self._most_bytes = most_bytes
+        self._most_bytes_in_all = most_bytes_in_all
+        self._clock = clock
+        self._sizes: Counter[tuple[str, str]] = Counter()
+        self._counted_at_s = -math.inf
 
-    def collect(self, address: Address, part: SamplePart) -> bool:
+    def collect(self, address: Address, part: SamplePart, reports: Callable[[str], bool] = lambda _: True) -> bool:
         """Take a part in; return whether the sample is to be acknowledged, so that the device deletes it.
 
         That is so once it is kept, now or before, and where it can never be: a whole sample that is not usable would be
         sent for ever.
 
+        Args:
+            address: Who sends it.
+            part: Of one sample.
+            reports: Whether the device has reported this workload: samples of no other are taken.
         Raises:
             MalformedMessage: Not a part, or the parts do not make what they announce.
             DiskFull: No room; the part may be given again.
@@ -72,6 +100,12 @@ class SampleFolder:
         except WireError as exc:
             log.warning("sample %s of %s/%s is dropped: %s", part.sample, address.fleet, address.device, exc)
             return True
+        if not reports(sample.workload):
+            log.warning(
+                "sample %s of %s/%s is not taken: the device has not reported its workload %s",
+                part.sample, address.fleet, address.device, sample.workload,
+            )  # fmt: skip
+            return False
         return self._keep(address, sample, whole)
 
     def kept(self) -> list[KeptSample]:
@@ -106,13 +140,40 @@ class SampleFolder:
         return whole
 
     def _keep(self, address: Address, sample: Sample, whole: bytes) -> bool:
-        folder = self._root / address.fleet / sample.workload
-        kept_bytes = sum(path.stat().st_size for path in folder.glob(f"*/*{SUFFIX}"))
-        if kept_bytes + len(whole) > self._most_bytes:
-            log.warning("%s holds %d bytes: %s is not taken; export and delete some", folder, kept_bytes, sample.sample)
+        folder, key = self._root / address.fleet / sample.workload, (address.fleet, sample.workload)
+        if not self._has_room(key, len(whole)):
+            log.warning(
+                "%s holds %d bytes, %d in all: %s is not taken; export and delete some",
+                folder, self._sizes[key], self._sizes.total(), sample.sample,
+            )  # fmt: skip
             return False
         write_whole(folder / sample.device / f"{sample.sample}{SUFFIX}", whole)
+        self._sizes[key] += len(whole)
         return True
+
+    def _has_room(self, key: tuple[str, str], size_bytes: int) -> bool:
+        if self._fits(key, size_bytes):
+            return True
+        if self._clock() - self._counted_at_s < RECOUNT_S:
+            return False
+        self._count()
+        return self._fits(key, size_bytes)
+
+    def _fits(self, key: tuple[str, str], size_bytes: int) -> bool:
+        """Return whether there is room by the sizes in memory, which are counted where they never were."""
+        if math.isinf(self._counted_at_s):
+            self._count()
+        of_workload, in_all = self._sizes[key] + size_bytes, self._sizes.total() + size_bytes
+        return of_workload <= self._most_bytes and in_all <= self._most_bytes_in_all
+
+    def _count(self) -> None:
+        self._counted_at_s = self._clock()
+        self._sizes = Counter()
+        for each in self.kept():
+            try:
+                self._sizes[each.fleet, each.workload] += each.path.stat().st_size
+            except FileNotFoundError:  # deleted just now
+                continue
 
     def _is_kept(self, address: Address, sample: str) -> bool:
         return any(self._root.glob(f"{address.fleet}/*/{address.device}/{sample}{SUFFIX}"))

@@ -124,10 +124,13 @@ def reports(session: Session, fleet: str, workload: str | None = None) -> Sequen
     return session.scalars(query.order_by(tables.Reported.device, tables.Reported.workload)).all()
 
 
-def has_reported(session: Session, fleet: str, device: str) -> bool:
-    """Return whether any workload of the device ever said what it is."""
+def has_reported(session: Session, fleet: str, device: str, workload: str | None = None) -> bool:
+    """Return whether this workload of the device, or any, ever said what it is."""
     table = tables.Reported
-    return session.scalars(select(table.gen).where(table.fleet == fleet, table.device == device)).first() is not None
+    asked = select(table.gen).where(table.fleet == fleet, table.device == device)
+    if workload is not None:
+        asked = asked.where(table.workload == workload)
+    return session.scalars(asked).first() is not None
 
 
 def document(message: Message) -> tables.Document:

@@ -74,7 +74,6 @@ def test_readings_become_the_predictions_that_the_same_data_gives_offline(
     publish(site, "field/north/soil", ["not JSON", json.dumps({"t": time.time() + 9e9, **features(rows[0])})])
     publish(site, "field/north/soil", [json.dumps({"t": 1000.0 + n, **features(row)}) for n, row in enumerate(rows)])
     heard = shown.wait(site, OUTLINES + len(rows))
-    shown.close()
 
     leaf = [document for topic, document in heard if topic == "predictions/leaf/outline"]
     assert [document["classes"] for document in leaf] == [
@@ -87,6 +86,24 @@ def test_readings_become_the_predictions_that_the_same_data_gives_offline(
     assert [document["origin"]["last_at_s"] for document in found] == [1000.0 + n for n in range(len(rows))]
     refused = site.watcher.wait("refused readings in the metrics", lambda: lost(site, "soil"))
     assert refused == {"reading_malformed": 1, "reading_from_future": 1}
+    serves_again_after_a_kill(site, shown, outlines[0], rows[0])
+    shown.close()
+
+
+def serves_again_after_a_kill(site: World, shown: "Subscriber", outline: Any, row: NDArray[np.float32]) -> None:
+    """A device with two workloads finds both of its bundles again."""
+    seen, agent = shown.count, site.agents["barn-1"]
+    agent.kill()
+    agent.start()
+    site.watcher.wait("both workers", lambda: len(agent.children()) == 2)
+
+    def soil_answers() -> bool:
+        publish(site, "field/north/soil", [json.dumps({"t": time.time(), **features(row)})])  # until it is subscribed
+        return shown.count > seen
+
+    site.watcher.wait("a prediction of soil", soil_answers)
+    publish(site, "barn/outline", [json.dumps(float(value)) for value in outline.reshape(-1)])
+    site.watcher.wait("a prediction of leaf", lambda: "predictions/leaf/outline" in shown.topics(seen))
 
 
 def workloads(features: int, length: int) -> dict[str, Any]:
@@ -146,6 +163,14 @@ class Subscriber:
         """Return (topic, document) of each message once there are so many."""
         site.watcher.wait(f"{messages} predictions", lambda: len(self._lines) >= messages)
         return [(line.split(" ", 1)[0], json.loads(line.split(" ", 1)[1])) for line in self._lines]
+
+    @property
+    def count(self) -> int:
+        return len(self._lines)
+
+    def topics(self, start: int) -> list[str]:
+        """Return the topics of all messages but the first ones."""
+        return [line.split(" ", 1)[0] for line in self._lines[start:]]
 
     def close(self) -> None:
         self._process.terminate()

@@ -29,6 +29,7 @@ KINDS = {
     "method_not_allowed": Kind(405, "This is not done with that method"),
     "body_timeout": Kind(408, "The body did not arrive in time"),
     "too_large": Kind(413, "The body is too large"),
+    "batch_too_long": Kind(413, "The batch took too long"),
     "wrong_content_type": Kind(415, "The body is in none of the known forms"),
     "foreign_host": Kind(421, "The request names another host"),
     "bad_query": Kind(422, "The query does not fit the model"),

@@ -41,7 +41,8 @@ def make_forwarders(
         sink = make_sink(each, seen.get(name, 0), surroundings)
         seen[name] = seen.get(name, 0) + 1
         store = Store(folder / sink.name, settings, surroundings.clock, surroundings.count)
-        made.append(Forwarder(sink, store, surroundings.clock, surroundings.count))
+        gather_s = each.flush_s if isinstance(each, JsonlSink) else 0.0
+        made.append(Forwarder(sink, store, surroundings.clock, surroundings.count, gather_s=gather_s))
     _name_orphans(folder, {each.name for each in made})
     return made
 

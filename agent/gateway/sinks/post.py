@@ -29,12 +29,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Address:
-    """A URL taken apart; `shown` is what messages name, without its query, which may hold a secret."""
+    """A URL taken apart."""
 
     host: str
     port: int
     target: str
-    shown: str
+    path: str
     is_tls: bool
     ca_file: Path | None = None
 
@@ -59,14 +59,42 @@ class Address:
             raise ConfigurationError("url of a webhook must not hold credentials: use authorization_file")
         is_tls = parts.scheme == "https"
         target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
-        shown = f"{parts.scheme}://{host}{parts.path}"
-        return cls(host, port or (443 if is_tls else 80), target, shown, is_tls, ca_file)
+        return cls(host, port or (443 if is_tls else 80), target, parts.path, is_tls, ca_file)
 
     @property
     def authority(self) -> str:
         """What the header `Host` says."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.is_tls else 80) else f"{host}:{self.port}"
+
+    @property
+    def shown(self) -> str:
+        """What messages name: no query, which may hold a secret."""
+        return f"http{'s' if self.is_tls else ''}://{self.authority}{self.path}"
+
+
+class TlsContexts:
+    """One TLS context for each `ca_file`, made again once the file has changed: making one takes 20 ms and more."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path | None, tuple[int, ssl.SSLContext]] = {}
+
+    async def of(self, ca_file: Path | None) -> ssl.SSLContext:
+        """Return the context that trusts `ca_file`, or what the system trusts; a new one is made on another thread.
+
+        Raises:
+            OSError: The file cannot be read, or holds no certificate.
+        """
+        changed_ns = _changed_ns(ca_file)
+        known = self._known.get(ca_file)
+        if known is not None and known[0] == changed_ns:
+            return known[1]
+        context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
+        self._known[ca_file] = (changed_ns, context)
+        return context
+
+
+_CONTEXTS = TlsContexts()
 
 
 async def post(address: Address, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
@@ -86,7 +114,7 @@ async def post(address: Address, headers: Mapping[str, str], body: bytes, timeou
 
 
 async def _exchange(address: Address, headers: Mapping[str, str], body: bytes) -> Answer:
-    context = ssl.create_default_context(cafile=address.ca_file) if address.is_tls else None
+    context = await _CONTEXTS.of(address.ca_file) if address.is_tls else None
     reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context, limit=MOST_HEAD_BYTES)
     try:
         writer.write(_head(address, headers, len(body)) + body)
@@ -97,6 +125,14 @@ async def _exchange(address: Address, headers: Mapping[str, str], body: bytes) -
         return answer
     finally:
         writer.transport.abort()  # never waits, not even for the other side's goodbye
+
+
+def _changed_ns(ca_file: Path | None) -> int:
+    """Return when what is trusted was last changed; 0 where the system has no such file."""
+    if ca_file is not None:
+        return ca_file.stat().st_mtime_ns
+    of_system = ssl.get_default_verify_paths().cafile
+    return Path(of_system).stat().st_mtime_ns if of_system else 0
 
 
 def _head(address: Address, headers: Mapping[str, str], length: int) -> bytes:

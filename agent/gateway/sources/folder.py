@@ -16,7 +16,7 @@ from agent.serve.settings import FolderSource
 AT_FAULT = frozenset({"bad_query"})
 """Reasons that condemn the file at once."""
 SUSPECT = frozenset({"worker_ended", "query_timeout"})
-"""Reasons that condemn it the third time; all others leave it for a later look."""
+"""Reasons that condemn it the third time that a worker had it; all others leave it for a later look."""
 MOST_SUSPICIONS = 3
 
 
@@ -72,7 +72,7 @@ class Folder:
         if outcome.reason is None:
             self._verdicts[look] = lambda: self._spool.finish(look)
             return True
-        self._suspicions[look] += outcome.reason in SUSPECT
+        self._suspicions[look] += outcome.asked and outcome.reason in SUSPECT
         if outcome.reason in AT_FAULT or self._suspicions[look] >= MOST_SUSPICIONS:
             self._reject(look, outcome.reason, outcome.detail)
             return True

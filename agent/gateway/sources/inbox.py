@@ -1,4 +1,4 @@
-"""Messages between the broker's thread and the event loop: who hears which, and how many may wait.
+"""Messages between the broker's thread, the event loop and a source: who hears which, and how many may wait.
 
 Decides: which sources a message is for, and that a burst drops the oldest. Leaves out: MQTT itself (`gateway/mqtt.py`).
 """
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-MOST_WAITING = 2000
+MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 32 * 1024 * 1024
 """Messages between paho's thread and the event loop; the loop is late only where the whole device is."""
 
@@ -26,10 +26,12 @@ class Message:
     topic: str
     payload: bytes
     filters: tuple[int, ...] = ()
+    at_s: float = 0.0
+    """When its source heard it, by the device's clock [s since 1970]; 0: no source has yet."""
 
 
 class Inbox:
-    """Messages on their way from paho's thread to the event loop: bounded, the oldest go first."""
+    """Messages on their way: bounded, the oldest go first. Two threads may use it."""
 
     def __init__(self, most: int = MOST_WAITING, most_bytes: int = MOST_WAITING_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
@@ -37,6 +39,9 @@ class Inbox:
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
     def put(self, message: Message) -> bool:
         """Add a message; return whether the inbox was empty, so that somebody must be woken."""

@@ -1,14 +1,16 @@
 """Sensors' readings from the broker: a query a window, or a query a reading.
 
 Decides: what a query says of its readings (`origin`), and that what cannot be read is counted and left. Leaves out: the
-session (`gateway/mqtt.py`), what a reading is (`readings.py`), when a window is full (`windows.py`).
+session (`gateway/mqtt.py`), what a reading is (`readings.py`), when a window is full (`windows.py`), and when a message
+is read (`backlog.py`).
 """
 
-import asyncio
 from array import array
 from functools import partial
 
 from agent.gateway.base import Intake, Query, Surroundings
+from agent.gateway.sources.backlog import Backlog
+from agent.gateway.sources.inbox import Message
 from agent.gateway.sources.readings import BadReading, Reading, Rules, read_reading
 from agent.gateway.sources.windows import Shape, Window, Windows
 from agent.serve.settings import MqttSource
@@ -26,10 +28,10 @@ class Sensors:
 
     async def run(self, intake: Intake) -> None:
         """Offer queries until cancelled. The broker may be away for as long as it likes."""
-        heard = partial(self._heard, intake, self._windows(intake))
-        end = self._surroundings.link.subscribe(self._settings.topic, self._settings.qos, heard)
+        backlog = Backlog(partial(self._read, intake, self._windows(intake)), intake, self._surroundings.clock)
+        end = self._surroundings.link.subscribe(self._settings.topic, self._settings.qos, backlog.hear)
         try:
-            await asyncio.Event().wait()
+            await backlog.run()
         finally:
             end()
 
@@ -40,15 +42,15 @@ class Sensors:
         shape = Shape(shape.length, shape.hop, shape.gap_s, self._settings.most_topics)
         return Windows(shape, ordered=self._settings.time_field is not None, notes=intake)
 
-    def _heard(self, intake: Intake, windows: Windows, topic: str, payload: bytes) -> None:
+    def _read(self, intake: Intake, windows: Windows, message: Message) -> Query | None:
+        """Return the query that a message completes. Times are those of its arrival: it may have waited since."""
         try:
-            reading = read_reading(payload, self._rules, self._surroundings.clock.now_s())
-            window = windows.add(topic, reading)
+            reading = read_reading(message.payload, self._rules, message.at_s)
+            window = windows.add(message.topic, reading, message.at_s)
         except BadReading as exc:
-            intake.refuse(exc.reason, f"{topic[:200]}: {exc.detail}")
-            return
-        if window is not None:
-            intake.offer(self._query(topic, window, reading))
+            intake.refuse(exc.reason, f"{message.topic[:200]}: {exc.detail}")
+            return None
+        return self._query(message.topic, window, reading) if window is not None else None
 
     def _query(self, topic: str, window: Window, reading: Reading) -> Query:
         single = self._settings.window is None

@@ -42,7 +42,7 @@ class Rules:
     time_field: str | None = None
     """Dotted path of the reading's time; null: the time of arrival."""
     largest_bytes: int = 64 * 1024
-    most_ahead_s: float = 300.0
+    most_ahead_s: float = 5.0
 
 
 @dataclass(frozen=True)

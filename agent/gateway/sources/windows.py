@@ -1,13 +1,15 @@
 """Readings of many topics -> windows (channels, length). Pure.
 
 Decides: when a window is full, what it shares with the one before (hop), what begins it anew (a gap, another number of
-channels twice in a row), which topic makes room for another, and that time goes forward. Bounded in topics and bytes.
+channels twice in a row, a last time that lay in the future), which topic makes room for another, and that time goes
+forward. Bounded in topics and bytes.
 Leaves out: what a reading is (`readings.py`), clocks, what is asked about a window.
 
     windows = Windows(Shape(length=128, hop=64, gap_s=5.0), ordered=True, notes=lane)
     window = windows.add("farm/barn-1/climate", Reading((21.5, 0.6), at_s))      # null until one is full
 """
 
+import math
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -18,6 +20,12 @@ from agent.gateway.sources.readings import BadReading, Reading
 LARGEST_WINDOW_BYTES = 16 * 1024 * 1024
 MOST_BYTES = 32 * 1024 * 1024
 """What all topics of a source keep together."""
+IN_ORDER_BEHIND = 3
+"""So many readings in order show that the last one's time, which lies in the future, was wrong, and not theirs."""
+
+MOST_REMEMBERED = 20
+"""Times by which a redelivery is known: a broker has few messages under way at a time."""
+
 _VALUE_BYTES = 8
 
 
@@ -58,6 +66,11 @@ class _Topic:
     skip: int = 0
     """Readings that lie between two windows, still to come."""
     last_s: float | None = None
+    taken_s: "array[float]" = field(default_factory=lambda: array("d"))
+    """Times of the readings taken last, where they are the sensor's own."""
+    behind: int = 0
+    """Readings in order that were refused since the last one was taken, and whose time was new."""
+    behind_s: float = -math.inf
     odd_channels: int | None = None
     """Number of channels of the reading that was refused last; null: it fitted."""
 
@@ -69,6 +82,23 @@ class _Topic:
     def n_bytes(self) -> int:
         return (len(self.values) + len(self.times_s)) * _VALUE_BYTES
 
+    def is_behind(self, at_s: float) -> bool:
+        return (self.last_s is not None and at_s <= self.last_s) or at_s in self.taken_s
+
+    def shows_last_wrong(self, at_s: float, now_s: float) -> bool:
+        """Return whether this reading, which is behind, and those before it show that the last time was wrong."""
+        if self.last_s is None or self.last_s <= now_s or at_s in self.taken_s:
+            return False
+        self.behind = self.behind + 1 if at_s > self.behind_s else 1
+        self.behind_s = at_s
+        return self.behind >= IN_ORDER_BEHIND
+
+    def note_taken(self, at_s: float, *, ordered: bool) -> None:
+        self.last_s, self.behind, self.behind_s = at_s, 0, -math.inf
+        if ordered:
+            self.taken_s.append(at_s)
+            del self.taken_s[:-MOST_REMEMBERED]
+
 
 class Windows:
     """The windows of one source."""
@@ -79,7 +109,7 @@ class Windows:
         Args:
             shape: Which readings make a window.
             ordered: Refuse readings that are not younger than the topic's last: their times are the sensor's own.
-            notes: Counts gaps and topics that made room.
+            notes: Counts gaps, times that were wrong, and topics that made room.
             most_bytes: What all topics may keep together [bytes].
         """
         self._shape = shape
@@ -90,15 +120,20 @@ class Windows:
         self._bytes = 0
         self._topics: OrderedDict[str, _Topic] = OrderedDict()
 
-    def add(self, topic: str, reading: Reading) -> Window | None:
+    def add(self, topic: str, reading: Reading, now_s: float = math.inf) -> Window | None:
         """Take a reading in; return the window that it completes.
 
+        Args:
+            topic: Whose reading it is.
+            reading: The next one.
+            now_s: When it came, by the device's clock [s since 1970]; infinite: no time lies in the future.
         Raises:
             BadReading: It is older than the topic's last, or has another number of channels.
         """
         state = self._of(topic, len(reading.values))
         before = state.n_bytes
         try:
+            self._put_in_order(state, reading, now_s)
             self._fit(state, reading)
             return self._take(state, reading)
         finally:
@@ -114,11 +149,19 @@ class Windows:
         self._topics.move_to_end(topic)
         return self._topics[topic]
 
+    def _put_in_order(self, state: _Topic, reading: Reading, now_s: float) -> None:
+        """Refuse what comes late or twice. One time in the future must not refuse all readings until then."""
+        if not self._ordered or not state.is_behind(reading.at_s):
+            return
+        late_s = (state.last_s or reading.at_s) - reading.at_s
+        if not state.shows_last_wrong(reading.at_s, now_s):
+            raise BadReading("reading_out_of_order", f"{late_s:.3f} s before the topic's last reading, or one again")
+        self._notes.refuse("reading_time_reset", f"{IN_ORDER_BEHIND} readings came {late_s:.3f} s behind the last time")
+        state.begin_anew(state.channels)
+        state.last_s = None
+
     def _fit(self, state: _Topic, reading: Reading) -> None:
         """Bring the topic to where `reading` can be its next one."""
-        if self._ordered and state.last_s is not None and reading.at_s <= state.last_s:
-            late = f"{state.last_s - reading.at_s:.3f} s before the topic's last reading, or that one again"
-            raise BadReading("reading_out_of_order", late)
         channels = len(reading.values)
         if channels != state.channels and channels != state.odd_channels:
             state.odd_channels = channels
@@ -133,7 +176,7 @@ class Windows:
             state.begin_anew(channels)
 
     def _take(self, state: _Topic, reading: Reading) -> Window | None:
-        state.last_s = reading.at_s
+        state.note_taken(reading.at_s, ordered=self._ordered)
         if state.skip:
             state.skip -= 1
             return None

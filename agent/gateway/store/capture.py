@@ -78,7 +78,7 @@ class Capture:
     def _because(self, answer: Mapping[str, Any]) -> Because | None:
         limit = self._settings.below_confidence
         values = answer.get("values") or ()
-        if limit is not None and answer.get("classes") and values and not values[0] >= limit:  # NaN is doubtful too
+        if limit is not None and answer.get("classes") and values and _is_doubtful(values[0], limit):
             return "confidence"
         # Drawn for each query, sure or not, so that the share is one of all queries that were not kept for doubt.
         return "random" if self._chance() < self._settings.ratio else None
@@ -116,9 +116,12 @@ class Capture:
             log.warning("a sample cannot be kept in %s: %s", self._folder, exc)
 
     def _keep(self, sample: Sample, payload: bytes) -> None:
-        packed = pack(sample.model_copy(update={"payload": base64.b64encode(payload).decode()}))
         kept_bytes = sum(path.stat().st_size for path in self._folder.glob(f"*{SUFFIX}"))
-        if kept_bytes + len(packed) > self._settings.most_bytes:
+        room_bytes = self._settings.most_bytes - kept_bytes
+        packed = None
+        if len(payload) <= room_bytes:  # packing 16 MiB takes seconds on a small board: not to find the folder full
+            packed = pack(sample.model_copy(update={"payload": base64.b64encode(payload).decode()}))
+        if packed is None or len(packed) > room_bytes:
             log.info("%s is full: a sample is not kept", self._folder)
             return
         waiting = self._folder / f"{sample.sample}.tmp"
@@ -133,3 +136,8 @@ class Capture:
             return int(day), int(kept)
         except (OSError, ValueError):
             return -1, 0
+
+
+def _is_doubtful(value: object, limit: float) -> bool:
+    """Return whether a confidence is below `limit`, or none at all: NaN, which is null in what workers say."""
+    return not isinstance(value, int | float) or not value >= limit

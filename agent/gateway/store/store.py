@@ -152,13 +152,35 @@ class Store:
             wait_s = 0.0
         return max(0.0, wait_s, self._retry_at_s - now_s)
 
+    def gathered_in_s(self, gather_s: float) -> float:
+        """Return how long a sink that writes rarely may leave what waits alone, to write more of it at once.
+
+        That ends before the disk of this store is due, so that nothing is written twice while the sink keeps up.
+
+        Args:
+            gather_s: How old the oldest may become.
+        """
+        if not self._memory or self._memory[0].number > self._position or self.is_half_large:
+            return 0.0
+        if self._settings.most_bytes:
+            gather_s = min(gather_s, self._settings.flush_s / 2)
+        return max(0.0, self._memory[0].at_s + gather_s - self._clock.monotonic_s())
+
+    @property
+    def is_half_large(self) -> bool:
+        """Whether memory holds enough for a sink that gathers."""
+        return self._memory_bytes >= self._flush_bytes / 2
+
     @property
     def is_large(self) -> bool:
         """Whether memory holds enough to be written now, however young it is."""
         return self._memory_bytes >= self._flush_bytes
 
     async def write(self) -> None:
-        """Write what is in memory, and the position where it is old, on another thread; a refusal is counted."""
+        """Write what is in memory, and the position where it is old, on another thread; a refusal is counted.
+
+        Cancelled, it is never over: that thread may be at work for as long as the disk hangs.
+        """
         self._writing = True
         try:
             if self._memory:
@@ -167,20 +189,30 @@ class Store:
                 await self._write_position()
         except (OSError, DiskFull) as exc:
             self._refused(exc)
-        finally:
-            self._writing = False
-            self._tidy()
+        self._writing = False
+        self._tidy()
+
+    async def save(self) -> None:
+        """Put what is in memory on the disk now, where there is one; a refusal is counted."""
+        if self._settings.most_bytes and self._memory:
+            await self.write()
 
     async def close(self) -> None:
         """Put everything on the disk; what it does not take is counted."""
         self._forgotten_bytes = max(self._forgotten_bytes, self._flush_bytes if self._segments else 0)
         if self._settings.most_bytes:
             await self.write()
+        self.give_up()
+        self._files.close()
+
+    def give_up(self) -> None:
+        """Count what is in memory as lost. Files stay open: the disk may still be at work on them."""
+        if self._memory:
+            log.warning("%d predictions are lost: the disk did not take them", len(self._memory))
         for _ in self._memory:
-            self._say("store_full")
+            self._say("store_lost" if self._settings.most_bytes else "store_full")
         self._memory.clear()
         self._memory_bytes = 0
-        self._files.close()
 
     async def _write_memory(self) -> None:
         first, lines = self._memory[0].number, [each.line for each in self._memory]

@@ -6,6 +6,7 @@ from typing import Any
 
 from agent.gateway.base import Outcome, Query
 from agent.gateway.lane import Lane
+from agent.serve.channel import encode_header
 from agent.serve.settings import QueueSettings, ReplaySource, WorkloadServe
 from tests.unit.agent.gateway.fake_worker import DESCRIBED, FakeWorker, echo
 
@@ -204,5 +205,82 @@ def test_idle_tells_everybody_who_waits() -> None:
         assert (await future).reason == "no_worker"
         await asyncio.to_thread(worker.thread.join, 5)
         assert not worker.thread.is_alive()
+
+    run(test)
+
+
+def test_the_old_worker_s_last_answer_is_taken_also_where_it_is_let_go_at_once() -> None:
+    async def test() -> None:
+        lane, old, new = Lane("main", QUEUED), FakeWorker(), FakeWorker()
+        await attach(lane, old)
+        old.hold()
+        futures = [lane.offer(query(str(n))) for n in range(3)]
+        await until(lambda: old.seen == ["0"])
+        lane.detach("one")  # memory holds one worker: it ends before the next one is there
+        await attach(lane, new, "two", NEXT)
+        old.release()
+        outcomes = await asyncio.gather(*futures)
+        assert labels(outcomes) == ["0", "1", "2"]
+        assert new.seen == ["1", "2"]  # nothing was asked twice
+
+    run(test)
+
+
+def test_queries_of_a_source_outlast_a_pause_and_applications_are_told() -> None:
+    async def test() -> None:
+        settings = WorkloadServe(queue=QueueSettings(policy="queue", size=10), timeout_s=0.05)
+        lane, worker = Lane("main", settings), FakeWorker()
+        await attach(lane, worker)
+        lane.pause()
+        assert not lane.describe().ready
+        sensor, application = lane.offer(query("1")), lane.offer(query("2", waits=True))
+        outcome = await application
+        assert (outcome.reason, outcome.asked) == ("query_timeout", False)
+        await asyncio.sleep(0.15)
+        lane.resume()
+        answered = await sensor
+        assert (labels([answered]), answered.asked) == (["1"], True)
+
+    run(test)
+
+
+def test_what_fails_behind_an_outcome_does_not_hold_the_lane_up() -> None:
+    def fails(_query: Query, _outcome: Outcome) -> None:
+        raise TypeError("a sink's defect")
+
+    async def test() -> None:
+        lane, worker = Lane("main", QUEUED, fails), FakeWorker()
+        await attach(lane, worker)
+        for text in ("1", "2"):
+            assert labels([await lane.offer(query(text))]) == [text]
+        assert lane.counts.take()["lost_by_reason"] == {"sink_failed": 2}
+
+    run(test)
+
+
+def test_a_worker_that_says_nonsense_is_left_and_the_next_one_is_asked() -> None:
+    class Nonsense(FakeWorker):
+        def _serve(self) -> None:
+            self._channel.receive()
+            self._channel._send(encode_header({})[:2] + b"\x00" * 6 + b"no frame at all")
+
+    async def test() -> None:
+        lane = Lane("main", QUEUED)
+        await attach(lane, Nonsense())
+        future = lane.offer(query("1"))
+        await until(lambda: lane.bundle is None)
+        await attach(lane, FakeWorker(), "two")
+        assert labels([await future]) == ["1"]
+
+    run(test)
+
+
+def test_room_is_what_may_still_wait() -> None:
+    async def test() -> None:
+        lane = Lane("main", WorkloadServe(queue=QueueSettings(policy="queue", size=3)))
+        lane.expect()
+        for left in (3, 2, 1, 0, 0):
+            assert lane.room == left
+            lane.offer(query("1"))
 
     run(test)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ import pytest
 from agent.errors import BrokerUnreachable
 from agent.gateway import mqtt
 from agent.gateway.base import Undeliverable, Undelivered
-from agent.gateway.mqtt import MqttLink, client_id
+from agent.gateway.lane import Lane
+from agent.gateway.mqtt import MqttLink, client_id, largest_payload
 from agent.gateway.sources import make_source
 from agent.gateway.sources.inbox import Inbox
-from agent.serve.settings import BrokerConfig, MqttSource
+from agent.serve.settings import BrokerConfig, MqttSource, QueueSettings, ServeConfig, WorkloadServe
+from tests.unit.agent.gateway.fake_worker import DESCRIBED, FakeWorker
 from tests.unit.agent.gateway.sources.source_kit import Intake, Mosquitto, array_of, play, surroundings, until
 
 
@@ -53,9 +55,11 @@ class Ears:
 
 
 @asynccontextmanager
-async def linked(port: int, ears: Ears, name: str = "data", **settings: object) -> AsyncIterator[MqttLink]:
+async def linked(
+    port: int, ears: Ears, name: str = "data", largest_bytes: int = 64 * 1024, **settings: object
+) -> AsyncIterator[MqttLink]:
     config = BrokerConfig.model_validate({"port": port, **settings})
-    link = MqttLink(config, "only-for-this-test", name, ears.count)
+    link = MqttLink(config, "only-for-this-test", name, ears.count, largest_bytes)
     await link.start()
     try:
         yield link
@@ -278,18 +282,71 @@ def test_a_listener_that_fails_does_not_silence_the_others(broker: Mosquitto) ->
     play(scene)
 
 
-def test_a_huge_payload_is_kept_off_and_the_link_stays(broker: Mosquitto) -> None:
+@pytest.mark.parametrize("largest_bytes", [1, 64 * 1024, 1_000_000])
+def test_payloads_larger_than_any_source_reads_stay_with_the_broker(broker: Mosquitto, largest_bytes: int) -> None:
+    longest_topic = "/".join(["b" * 100] * 150)  # Mosquitto takes 200 levels
+
     async def scene() -> None:
         ears = Ears()
-        async with linked(broker.port, ears) as link:
-            await subscribed(link, ears, "big")
-            for n_bytes in (mqtt.LARGEST_PACKET_BYTES + 1, 1_000_000):
-                await broker.publish("big", b"1" * n_bytes)
+        async with linked(broker.port, ears, largest_bytes=largest_bytes) as link:
+            await subscribed(link, ears, "b/#")
+            for n_bytes in (17_000_000, largest_bytes + mqtt.AROUND_PAYLOAD_BYTES, largest_bytes):
+                await broker.publish(f"b/{longest_topic}", b"1" * n_bytes)
             await until(lambda: ears.messages)
             assert link.online
-        assert [len(payload) for _, payload in ears.messages] == [1_000_000]
+        assert [len(payload) for _, payload in ears.messages] == [largest_bytes]
 
     play(scene)
+
+
+def test_the_largest_payload_is_that_of_all_sources_that_listen() -> None:
+    def serve(**sources: Mapping[str, object]) -> ServeConfig:
+        first = sources.pop("first", {"kind": "none"})
+        workloads = {name: {"source": source} for name, source in sources.items()}
+        return ServeConfig.model_validate({"source": first, "workloads": workloads})
+
+    folder = {"kind": "folder", "path": "/in"}
+    small, large = ({"kind": "mqtt", "topic": "a", "largest_bytes": n_bytes} for n_bytes in (100, 2000))
+    assert largest_payload(serve(main=folder)) == 1
+    assert largest_payload(serve(main=folder, other={"kind": "mqtt", "topic": "a"})) == 64 * 1024
+    assert largest_payload(serve(main=small, other=large)) == 2000
+    assert largest_payload(serve(first=large, main=small)) == 2000
+
+
+def test_a_burst_waits_for_room_in_the_lane(tmp_path: Path) -> None:
+    """5000 readings come at once; the lane has 16 places. All are answered, in their order."""
+    numbers = list(range(5000))
+    keeping = Mosquitto(tmp_path / "keeping", {"max_queued_messages": "0"}).start()
+
+    async def scene() -> None:
+        heard: list[float] = []
+        chosen = MqttSource(kind="mqtt", topic="burst")
+        lane = Lane(
+            "main",
+            WorkloadServe(source=chosen, queue=QueueSettings(size=16), timeout_s=60),
+            lambda query, _: heard.append(float(array_of(query)[0])),
+        )
+        worker = FakeWorker(lambda _, __: ([0], [0.5]))
+        await lane.attach("one", "a" * 64, worker.end, DESCRIBED)
+        async with linked(keeping.port, Ears()) as link:
+            running = asyncio.create_task(make_source(chosen, surroundings(tmp_path, link=link)).run(lane))
+            await asyncio.sleep(0)
+            await until(lambda: link.listening)
+            command = ["mosquitto_pub", "-p", str(keeping.port), "-q", "1", "-t", "burst", "-l"]
+            sender = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
+            await sender.communicate("\n".join(str(number) for number in numbers).encode())
+            await until(lambda: len(heard) == len(numbers), f"{len(heard)} of {len(numbers)}")
+            running.cancel()
+        lane.idle()
+        counted = lane.counts.take()
+        assert heard == numbers
+        assert counted is not None
+        assert "lost" not in counted, counted
+
+    try:
+        play(scene)
+    finally:
+        keeping.stop()
 
 
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -42,6 +42,15 @@ def test_only_what_waits_can_be_removed() -> None:
     assert len(line) == 0
 
 
+def test_room_is_what_may_come_in_and_the_newest_always_may() -> None:
+    line: Waiting[str] = Waiting(size=2, drops_older=False)
+    newest: Waiting[str] = Waiting(size=1, drops_older=True)
+    for room in (2, 1, 0, 0):
+        assert (line.room, newest.room) == (room, 1)
+        line.offer("a", replaceable=True)
+        newest.offer("a", replaceable=True)
+
+
 @given(st.lists(st.sampled_from(["offer", "next"]), max_size=200), st.integers(1, 5))
 def test_a_queue_keeps_order_and_bound(steps: list[str], size: int) -> None:
     line: Waiting[int] = Waiting(size, drops_older=False)

@@ -219,6 +219,92 @@ def test_a_tensor_goes_in_as_it_is(tmp_path: Path) -> None:
     assert pipeline.pre.kernels == ()
 
 
+def tensor_pipeline(tensor: spec.TensorSpec | None = None) -> spec.Pipeline:
+    tensor = tensor or spec.TensorSpec(name="x", shape=(-1, kit.CHANNELS, kit.LENGTH))
+    return kit.classifier_pipeline().model_copy(update={"pre": spec.TensorPre(input=tensor)})
+
+
+def with_one(value: float, dtype: str = "float64") -> Any:
+    query = kit.queries()[0].astype(dtype)
+    query[1, 3] = value
+    return query
+
+
+NOT_FINITE = (np.nan, np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_tensor_takes_finite_numbers_only(tmp_path: Path, value: float, dtype: str) -> None:
+    pipeline = loaded(tmp_path, tensor_pipeline())
+    with pytest.raises(BadQuery, match="1 values are not finite"):
+        pipeline.prepare(with_one(value, dtype))
+    assert pipeline.answer(kit.queries()[0]).classes
+
+
+def test_a_number_that_does_not_fit_the_models_dtype_is_refused(tmp_path: Path) -> None:
+    single = loaded(tmp_path, tensor_pipeline())
+    with pytest.raises(BadQuery, match="too large for float32"):
+        single.prepare(with_one(1e39))
+    assert single.prepare(with_one(3e38))[0, 1, 3] == np.float32(3e38)
+    tensor = spec.TensorSpec(name="x", shape=(-1, kit.CHANNELS, kit.LENGTH), dtype="float16")
+    half = loaded(tmp_path, tensor_pipeline(tensor), dtype=TensorProto.FLOAT16)
+    for dtype in ("float64", "int64"):
+        with pytest.raises(BadQuery, match="too large for float16"):
+            half.prepare(with_one(70_000, dtype))
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_a_quantised_tensor_takes_finite_numbers_only(tmp_path: Path, value: float) -> None:
+    quantised_model(tmp_path / "q.onnx")
+    declared = tensor_pipeline(quantised_pipeline().pre.input)
+    declared = declared.model_copy(update={"post": quantised_pipeline().post})
+    pipeline = make_pipeline(declared, OnnxRuntimeEngine.load(tmp_path / "q.onnx", {}, threads=1))
+    with pytest.raises(BadQuery, match="1 values are not finite"):
+        pipeline.prepare(with_one(value))
+    assert pipeline.prepare(with_one(1e9))[0, 1, 3] == 127
+
+
+@pytest.mark.parametrize("rule", ["error", "zero", "interpolate"])
+def test_no_rule_for_missing_values_takes_infinities(tmp_path: Path, rule: str) -> None:
+    for resize in ("error", "linear"):
+        pipeline = loaded(tmp_path, kit.classifier_pipeline(nan=rule, resize=resize))
+        for query in (with_one(np.inf), with_one(-np.inf)):
+            given = query if resize == "error" else np.repeat(query, 2, axis=1)
+            with pytest.raises(BadQuery, match="are not finite" if rule == "error" else "are infinite"):
+                pipeline.prepare(given)
+
+
+def test_a_series_that_overflows_is_refused(tmp_path: Path) -> None:
+    plain = {"normalise": spec.NoNormalisation()}
+    with pytest.raises(BadQuery, match="1 are not finite after pre-processing to float32"):
+        loaded(tmp_path, kit.classifier_pipeline(**plain)).prepare(with_one(1e39))
+    tensor = spec.TensorSpec(name="x", shape=(-1, kit.CHANNELS, kit.LENGTH), dtype="float16")
+    half = loaded(tmp_path, kit.classifier_pipeline(input=tensor, **plain), dtype=TensorProto.FLOAT16)
+    with pytest.raises(BadQuery, match="1 are not finite after pre-processing to float16"):
+        half.prepare(with_one(70_000))
+
+
+def test_a_window_whose_statistics_overflow_is_refused_by_an_integer_model_too(tmp_path: Path) -> None:
+    quantised_model(tmp_path / "q.onnx")
+    pipeline = make_pipeline(quantised_pipeline(), OnnxRuntimeEngine.load(tmp_path / "q.onnx", {}, threads=1))
+    with pytest.raises(BadQuery, match="numbers too large"):
+        pipeline.prepare(with_one(1e300))
+    assert pipeline.prepare(kit.queries()[0]).any()
+
+
+@pytest.mark.parametrize("rule", ["error", "zero", "mean"])
+def test_a_row_takes_neither_infinities_nor_what_overflows(tmp_path: Path, rule: str) -> None:
+    row_model(tmp_path / "row.onnx", 3)
+    training = spec.ZScore(statistics="training", mean=(1.0, 2.0, 3.0), deviation=(1.0, 2.0, 4.0))
+    declared = row_pipeline(nan=rule, normalise=training)
+    pipeline = make_pipeline(declared, OnnxRuntimeEngine.load(tmp_path / "row.onnx", {}, threads=1))
+    with pytest.raises(BadQuery, match="are not finite" if rule == "error" else "1 values are infinite"):
+        pipeline.prepare(np.array([1.0, np.inf, 2.0]))
+    with pytest.raises(BadQuery, match="numbers too large: 1 are"):
+        pipeline.prepare(np.array([1.0, 2.0, 1e300]))
+
+
 def test_an_option_that_the_engine_lacks_is_refused(tmp_path: Path) -> None:
     kit.save_linear_model(tmp_path / "m.onnx")
     with pytest.raises(EngineFailed, match=r"no option 'fast'.*graph_optimization"):

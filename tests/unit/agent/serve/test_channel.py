@@ -143,3 +143,18 @@ def test_answers_that_no_frame_holds_are_not_sent() -> None:
     assert frame is not None
     assert frame[0]["reason"] == "bad_query"
     assert "ask fewer at a time" in frame[0]["detail"]
+
+
+def test_a_channel_has_ended_once_the_other_end_is_gone() -> None:
+    mine, theirs = socket.socketpair()
+    channel = Channel(theirs)
+    assert not channel.ended()
+    mine.sendall(encode_header({"encoding": "raw"}))
+    assert not channel.ended()
+    frame = channel.receive()
+    assert frame is not None
+    assert frame[0] == {"encoding": "raw"}
+    mine.close()
+    assert channel.ended()
+    assert channel.receive() is None
+    channel.close()

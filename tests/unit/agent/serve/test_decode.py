@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import subprocess
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from agent.errors import BadQuery
-from agent.serve.decode import DTYPES, Form, decode_query
+from agent.serve.decode import DTYPES, Form, decode_query, decode_value
 
 
 def npy(array: Any) -> bytes:
@@ -61,6 +62,51 @@ def test_plain_numbers_are_read(array: Any) -> None:
 def test_a_form_that_does_not_fit_is_a_bad_query(header: dict[str, Any]) -> None:
     with pytest.raises(BadQuery):
         Form(header).decode(memoryview(bytes(8)))
+
+
+FINITE = st_numpy.arrays(
+    np.float64,
+    st_numpy.array_shapes(max_dims=3, max_side=4),
+    elements=st.floats(allow_nan=False, allow_infinity=False),
+)
+
+
+@given(FINITE, st.sampled_from([None, 2]), st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_nested_lists_of_numbers_are_read(array: Any, indent: int | None, mark: bytes) -> None:
+    text = mark + json.dumps(array.tolist(), indent=indent).encode()
+    np.testing.assert_array_equal(decode_query(text, "json", "", []), array)
+    np.testing.assert_array_equal(decode_value(array.tolist()), array)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('["1", "2", "nan"]', r"""'"1", "2", "nan"\]' at byte 1 is neither"""),
+        ("[1, true, 3]", "'true, 3]' at byte 4"),
+        ("[[1, 2], [false, 3]]", "'false, 3]]' at byte 10"),
+        ("[null, 1]", "null"),
+        ("[1, NaN]", "NaN"),
+        ("[1, Infinity]", "Infinity"),
+        ("[1, -Infinity]", "Infinity"),
+        ('{"a": 1}', "neither a number nor a list"),
+        ("[1e400, 2]", "number 1 of 2 is too large"),
+        ("[[1, 2], [3, -1e999]]", "number 4 of 4 is too large"),
+        ("[1" + 400 * "0" + "]", "too large"),
+        ("[1" + 5000 * "0" + "]", "json"),
+        ("[\u0661]", "at byte 1"),
+    ],
+)
+def test_json_that_holds_anything_but_finite_numbers_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadQuery, match=said):
+        decode_query(text.encode(), "json", "", [])
+
+
+@pytest.mark.parametrize(
+    "value", [["1", "2"], [True, 2], [[1.0, None]], [float("nan")], [float("inf")], [10**400], {"a": 1}, None, "text"]
+)
+def test_a_value_that_holds_anything_but_finite_numbers_is_refused(value: Any) -> None:
+    with pytest.raises(BadQuery):
+        decode_value(value)
 
 
 @given(st.binary(max_size=200), st.sampled_from(["npy", "json", "raw"]))

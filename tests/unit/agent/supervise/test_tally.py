@@ -7,6 +7,7 @@ import pytest
 
 from agent.gateway.counts import LaneCounts
 from agent.supervise.budget import LADDER, named
+from agent.supervise.counted import MOST_CLASSES, BundleCounts
 from agent.supervise.tally import FORMER_BYTES, MOST_BUNDLES, Tally
 from wire.base import decode, encode
 from wire.signed import SignedSketch, unpacked
@@ -241,3 +242,13 @@ def test_two_bundles_that_ended_share_the_budget_with_the_present_one() -> None:
     assert all(len(encode(each)) <= FORMER_BYTES for each in told[1:])
     assert sum(len(encode(each)) for each in told) <= MOST_BYTES
     assert [each.errors for each in told] == [100, 100, 100]
+
+
+def test_names_beyond_the_bound_are_counted_together() -> None:
+    counts = BundleCounts()
+    for start in (0, MOST_CLASSES - 10):
+        names = {f"c{number:03}": 2 for number in range(start, start + MOST_CLASSES)}
+        counts.add(WorkloadMetrics.model_validate(line(workload="main", predictions=names)))
+    kept = counts._predictions
+    assert (len(kept), kept["other"]) == (MOST_CLASSES + 1, 2 * (MOST_CLASSES - 10))
+    assert sum(kept.values()) == 4 * MOST_CLASSES

@@ -12,16 +12,18 @@ import pytest
 from controller.errors import ConfigurationError, UnusableData
 from controller.fleet.ingest import Effects, Ingest
 from controller.fleet.sample_arrays import export
-from controller.fleet.samples import SampleFolder
+from controller.fleet.samples import RECOUNT_S, SampleFolder
 from controller.keys import load_key
 from controller.mqtt import Received
 from controller.store.database import Store
 from controller.workspace import Workspace
 from wire.base import encode
 from wire.canonical import sha256_hex
+from wire.device_state import State
 from wire.errors import MalformedMessage
 from wire.sample import PART_BYTES, Sample, SamplePart, pack, unpack
 from wire.topics import Address, Topics
+from wire.update import Reported
 
 PI_1 = Address("farm", "sample", "pi-1", item="s-1")
 TOPICS = Topics("farm")
@@ -132,11 +134,31 @@ def test_a_part_that_is_none_is_refused_and_may_come_again(folder: SampleFolder,
 
 def test_no_more_is_kept_than_there_is_room_for_and_devices_keep_theirs(tmp_path: Path) -> None:
     one = pack(sample())
-    folder = SampleFolder(tmp_path / "samples", most_bytes=2 * len(one) + 10)
-    taken = [folder.collect(PI_1, parts(pack(sample(f"s-{n}")), f"s-{n}")[0]) for n in range(4)]
+    now_s = [100.0]
+
+    def made() -> SampleFolder:
+        return SampleFolder(tmp_path / "samples", most_bytes=2 * len(one) + 10, clock=lambda: now_s[0])
+
+    folder = made()
+    taken = [offer(folder, f"s-{n}") for n in range(4)]
     assert taken == [True, True, False, False]
+    assert not offer(made(), "s-3"), "a restart counts what is there"
     folder.kept()[0].path.unlink()
-    assert folder.collect(PI_1, parts(pack(sample("s-3")), "s-3")[0])
+    assert not offer(folder, "s-3"), "the files are not counted for each sample"
+    now_s[0] += RECOUNT_S
+    assert offer(folder, "s-3")
+
+
+def test_all_workloads_together_are_bounded(tmp_path: Path) -> None:
+    one = len(pack(sample()))
+    folder = SampleFolder(tmp_path / "samples", most_bytes=10 * one, most_bytes_in_all=3 * one + 30)
+    taken = [offer(folder, f"s-{n}", workload=f"w-{n}") for n in range(5)]
+    assert taken == [True, True, True, False, False]
+    assert len(folder.kept()) == 3
+
+
+def offer(folder: SampleFolder, name: str, **fields: Any) -> bool:
+    return folder.collect(PI_1, parts(pack(sample(name, **fields)), name)[0])
 
 
 def test_the_ingest_acknowledges_what_is_kept(store: Store, workspace: Workspace) -> None:
@@ -146,6 +168,8 @@ def test_the_ingest_acknowledges_what_is_kept(store: Store, workspace: Workspace
     def take(topic: str, part: SamplePart) -> Effects:
         return ingest.batch([Received(topic, encode(part), False)])
 
+    report(ingest, "climate")
+    ingest.counts.clear()
     assert not take(TOPICS.sample("pi-1", "s-2"), sent[0]).samples, "a part on the topic of another"
     assert ingest.counts == {"sample.malformed": 1}
     effects = Effects()
@@ -154,6 +178,23 @@ def test_the_ingest_acknowledges_what_is_kept(store: Store, workspace: Workspace
         effects.add(take(TOPICS.sample("pi-1", "s-1"), part))
     assert effects.samples == {("farm", "pi-1"): ["s-1"]}
     assert len(SampleFolder(workspace.samples).kept()) == 1
+
+
+def report(ingest: Ingest, workload: str) -> None:
+    said = Reported(fleet="farm", device="pi-1", workload=workload, gen=0, state=State.IDLE, boot_id="b", seq=1, at_s=1)
+    ingest.batch([Received(TOPICS.reported("pi-1", workload), encode(said), False)])
+    assert ingest.counts["reported"] == 1
+
+
+def test_samples_of_a_workload_that_the_device_never_reported_are_not_taken(store: Store, workspace: Workspace) -> None:
+    ingest = Ingest(store, load_key(workspace.keys), SampleFolder(workspace.samples), lambda: 1.0)
+    received = Received(TOPICS.sample("pi-1", "s-1"), encode(parts(pack(sample()))[0]), False)
+    report(ingest, "soil")
+    assert not ingest.batch([received]).samples, "the device keeps it: its report may still be on the way"
+    assert not list(workspace.samples.rglob("*.sample"))
+    ingest.counts.clear()
+    report(ingest, "climate")
+    assert ingest.batch([received]).samples == {("farm", "pi-1"): ["s-1"]}
 
 
 # --- export ----------------------------------------------------------------------------------------------------------

@@ -42,6 +42,10 @@ class ScriptedLane:
             future.set_result(self.outcome)
         return future
 
+    @property
+    def room(self) -> int:
+        return 1
+
     def refuse(self, reason: str, detail: str = "") -> None:
         raise AssertionError(f"an application's input is never refused on the side: {reason} {detail}")
 

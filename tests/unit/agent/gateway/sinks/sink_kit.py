@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.gateway.base import Clock, Prediction, Surroundings, Undelivered
+from agent.gateway.base import Clock, Prediction, Sink, Surroundings, Undelivered
 from agent.gateway.sinks.forward import Forwarder
 from agent.gateway.store.store import Store
 from agent.serve.settings import StoreSettings
@@ -118,12 +118,21 @@ def surroundings(folder: Path, link: Any = None, count: Callable[[str], None] | 
 class Line:
     """A forwarder with its sink, store and clock, running in the test's loop."""
 
-    def __init__(self, folder: Path, time: VirtualTime | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        time: VirtualTime | None = None,
+        gather_s: float = 0.0,
+        sink: Sink | None = None,
+        **settings: Any,
+    ) -> None:
         self.time = time or VirtualTime()
         self.counts: Counter[str] = Counter()
         self.sink = FakeSink()
         self.store = Store(folder, StoreSettings(**settings), self.time.clock, self.count)
-        self.forwarder = Forwarder(self.sink, self.store, self.time.clock, self.count, chance=lambda: 1.0)
+        self.forwarder = Forwarder(
+            sink or self.sink, self.store, self.time.clock, self.count, chance=lambda: 1.0, gather_s=gather_s
+        )
         self._running: asyncio.Task[None] | None = None
 
     def count(self, reason: str) -> None:

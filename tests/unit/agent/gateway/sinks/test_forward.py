@@ -1,17 +1,21 @@
 """Forwarding: order, tries, refusals, a day without a network, and what a restart brings back."""
 
 import asyncio
+import contextlib
 import itertools
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from agent.gateway.base import Prediction, Undeliverable
+from agent.gateway.sinks import forward
 from agent.gateway.sinks.failures import WebhookBusy
 from agent.gateway.sinks.forward import FIRST_WAIT_S, LONGEST_WAIT_S
 from agent.gateway.sinks.text import line_of
+from agent.gateway.store.segments import Segment, SegmentFolder
 from agent.serve.settings import KIB
 from tests.unit.agent.gateway.sinks.sink_kit import FakeSink, Line, VirtualTime, away, number_of, prediction, until
 
@@ -230,5 +234,86 @@ def test_with_no_store_what_is_left_at_the_end_is_counted(tmp_path: Path) -> Non
             await line.time.advance(3600.0)
         assert files(tmp_path) == []
         assert line.counts["store_full"] == 20
+
+    asyncio.run(run())
+
+
+class Stubborn(FakeSink):
+    """A sink that does not end when it is cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = asyncio.Event()
+
+    async def deliver(self, predictions: Sequence[Prediction]) -> None:
+        self.tries += 1
+        while not self.released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.released.wait()
+        await super().deliver(predictions)
+
+
+def test_at_the_end_memory_is_stored_before_the_sink_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "CLOSE_S", 0.2)
+    sink = Stubborn()
+
+    async def run() -> None:
+        line = Line(tmp_path, sink=sink)
+        async with line:
+            for number in range(30):
+                line.forwarder.accept(prediction(number))
+            await until(lambda: sink.tries == 1)
+        assert sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("*.jsonl")) == 30
+        assert line.counts == {}
+        sink.released.set()
+        async with Line(tmp_path, line.time) as later:
+            await until(lambda: later.store.is_empty)
+            assert later.sink.delivered == list(range(30))
+
+    asyncio.run(run())
+
+
+def test_a_stop_does_not_wait_for_a_disk_that_hangs_and_counts_what_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, begun = threading.Event(), threading.Event()
+    write = SegmentFolder.write
+
+    def hang(folder: SegmentFolder, first: int, lines: Sequence[bytes]) -> list[Segment]:
+        begun.set()
+        assert goes_on.wait(20)
+        return write(folder, first, lines)
+
+    monkeypatch.setattr(SegmentFolder, "write", hang)
+    monkeypatch.setattr(forward, "CLOSE_S", 0.2)
+
+    async def run(written_before: bool) -> None:
+        begun.clear()
+        goes_on.clear()
+        async with Line(tmp_path / str(written_before)) as line:
+            line.sink.failure = away
+            for number in range(30):
+                line.forwarder.accept(prediction(number))
+            if written_before:
+                await line.time.advance(60.0)
+                await until(begun.is_set)
+        assert line.counts["store_lost"] == 30
+        goes_on.set()
+
+    for written_before in (False, True):
+        asyncio.run(run(written_before))
+
+
+def test_what_a_sink_that_gathers_was_not_given_yet_comes_at_the_end_without_a_store_too(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Line(tmp_path, gather_s=30.0, most_bytes=0) as line:
+            for number in range(25):
+                line.forwarder.accept(prediction(number))
+            await line.time.advance(29.0)
+            assert line.sink.delivered == []
+        assert line.sink.delivered == list(range(25))
+        assert line.counts == {}
 
     asyncio.run(run())

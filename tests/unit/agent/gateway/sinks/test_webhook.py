@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from agent.gateway.sinks.failures import (
     WebhookTimedOut,
     WebhookUnreachable,
 )
-from agent.gateway.sinks.post import Address
+from agent.gateway.sinks.post import Address, TlsContexts
 from agent.gateway.sinks.webhook import LONGEST_RETRY_AFTER_S, Webhook
 from agent.serve.settings import WebhookSink
 from tests.unit.agent.gateway.sinks.sink_kit import START_S, VirtualTime, prediction
@@ -271,6 +272,34 @@ def test_tls_is_verified(tmp_path: Path) -> None:
 
     play(scene)
     assert len(server.requests) == 1
+
+
+def test_a_tls_context_is_made_once_and_again_after_the_file_changed(tmp_path: Path) -> None:
+    ours, other = authority(tmp_path, "barn"), authority(tmp_path, "stranger")
+
+    async def scene() -> None:
+        contexts = TlsContexts()
+        first = await contexts.of(ours)
+        assert await contexts.of(ours) is first
+        assert await contexts.of(None) is await contexts.of(None) is not first
+        ours.write_bytes(other.read_bytes())
+        os.utime(ours, ns=(1, ours.stat().st_mtime_ns + 1))
+        second = await contexts.of(ours)
+        assert second.get_ca_certs() != first.get_ca_certs()
+
+    play(scene)
+
+
+def test_messages_name_the_port() -> None:
+    raised: list[str] = []
+
+    async def scene() -> None:
+        with pytest.raises(WebhookUnreachable) as caught:
+            await webhook("http://127.0.0.1:9/hook?key=secret").deliver([prediction(1)])
+        raised.append(str(caught.value))
+
+    play(scene)
+    assert raised[0].startswith("http://127.0.0.1:9/hook: ")
 
 
 @pytest.mark.parametrize(

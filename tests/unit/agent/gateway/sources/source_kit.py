@@ -29,6 +29,7 @@ class Intake:
     answer: Callable[[Query], Outcome] = lambda _: ANSWERED
     queries: list[Query] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
+    room: int = 1_000
 
     def offer(self, query: Query) -> "asyncio.Future[Outcome]":
         self.queries.append(query)

@@ -164,13 +164,25 @@ def test_a_file_waits_until_there_is_a_worker(watched: Watched) -> None:
 
 def test_a_file_that_ends_workers_is_rejected_the_third_time(watched: Watched) -> None:
     watched.intake.answer = lambda query: (
-        Outcome(reason="worker_ended") if query.origin["file"] == "a.json" else ANSWERED
+        Outcome(reason="worker_ended", asked=True) if query.origin["file"] == "a.json" else ANSWERED
     )
     watched.put("a.json", mtime_s=1)
     watched.put("b.json", mtime_s=2)
     watched.play(lambda: until(lambda: watched.files("done") == ["b.json"]))
     assert watched.intake.origins("file") == ["a.json"] * 3 + ["b.json"]
     assert watched.files("rejected") == ["a.json", "a.json.reason.txt"]
+
+
+@pytest.mark.parametrize("reason", ["query_timeout", "worker_ended"])
+def test_tries_that_no_worker_had_do_not_condemn_a_file(watched: Watched, reason: str) -> None:
+    """Two that a worker had are not enough, however many ran out of time in the line before."""
+    had = [Outcome(reason=reason, asked=True)]
+    outcomes = iter([*had, *[Outcome(reason=reason)] * 5, *had, Outcome(reason=reason)])
+    watched.intake.answer = lambda _: next(outcomes, ANSWERED)
+    watched.put("a.json")
+    watched.play(lambda: until(lambda: watched.files("done") == ["a.json"]))
+    assert len(watched.intake.queries) == 9
+    assert watched.files("rejected") == []
 
 
 def test_what_is_set_aside_is_bounded(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_member_may_be_a_list() -> None:
         ("2023-11-14T22:13:20Z", NOW),
         ("2023-11-14T22:13:20", NOW),
         ("2023-11-14T23:13:20.250+01:00", NOW + 0.25),
-        (NOW + 300, NOW + 300),
+        (NOW + 5, NOW + 5),
         (0, 0.0),
     ],
 )
@@ -93,7 +93,7 @@ def test_what_is_no_reading(payload: bytes, reason: str) -> None:
         ({"at": NOW, "air": 7}, "reading_field_missing"),
         ({"at": NOW, "air": {"t": 1, "rh": None}}, "reading_wrong_type"),
         ({"at": NOW, "air": {"t": 1, "rh": {"v": 2}}}, "reading_wrong_type"),
-        ({"at": NOW + 301, "air": {"t": 1, "rh": 2}}, "reading_from_future"),
+        ({"at": NOW + 5.5, "air": {"t": 1, "rh": 2}}, "reading_from_future"),
         ({"at": NOW * 1000, "air": {"t": 1, "rh": 2}}, "reading_from_future"),
         ({"at": "tomorrow", "air": {"t": 1, "rh": 2}}, "reading_wrong_type"),
         ({"at": "9999-12-31T23:59:59-12:00", "air": {"t": 1, "rh": 2}}, "reading_from_future"),

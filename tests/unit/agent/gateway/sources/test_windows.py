@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gateway.sources.readings import BadReading, Reading
-from agent.gateway.sources.windows import Shape, Window, Windows
+from agent.gateway.sources.windows import IN_ORDER_BEHIND, MOST_REMEMBERED, Shape, Window, Windows
 
 
 class Notes:
@@ -96,6 +96,77 @@ def test_time_goes_forward_where_the_sensor_tells_it(at_s: float) -> None:
         taker.add("t", Reading((1.0,), at_s))
     assert caught.value.reason == "reading_out_of_order"
     assert len(fill(taker, steady(1, from_s=5))) == 1, "a refused reading leaves the window as it was"
+
+
+def put_in_order(told: list[tuple[float, float]]) -> tuple[list[list[float]], int]:
+    """Stretches of times that are taken, and how many are refused: every rule looks at the whole past."""
+    stretches: list[list[float]] = [[]]
+    behind: list[float] = []
+    taken: list[float] = []
+    refused = 0
+    for at_s, now_s in told:
+        last_s = stretches[-1][-1] if stretches[-1] else -np.inf
+        if at_s > last_s and at_s not in taken[-MOST_REMEMBERED:]:
+            stretches[-1].append(at_s)
+        else:
+            wrong = last_s > now_s and at_s not in taken[-MOST_REMEMBERED:]
+            behind = ([*behind, at_s] if not behind or at_s > behind[-1] else [at_s]) if wrong else behind
+            if len(behind) < IN_ORDER_BEHIND or not wrong:
+                refused += 1
+                continue
+            stretches.append([at_s])
+        taken.append(at_s)
+        behind = []
+    return stretches, refused
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 0, 0, 0, -1, -7, 4, 30, 250])), max_size=60),
+    length=st.integers(1, 4),
+)
+def test_times_that_lie_in_the_future_are_those_of_the_naive_reference(
+    steps: list[tuple[int, int]], length: int
+) -> None:
+    clock = np.cumsum([step for step, _ in steps]).tolist()
+    told = [(float(now_s + ahead_s), float(now_s)) for now_s, (_, ahead_s) in zip(clock, steps, strict=True)]
+    taker, notes = windows(Shape(length))
+    found, refused = [], Counter[str]()
+    for at_s, now_s in told:
+        try:
+            window = taker.add("t", Reading((at_s,), at_s), now_s)
+            found += [np.frombuffer(window.values).tolist()] if window is not None else []
+        except BadReading as exc:
+            refused[exc.reason] += 1
+    stretches, wanted_refused = put_in_order(told)
+    wanted = [part[n : n + length] for part in stretches for n in range(0, len(part) - length + 1, length)]
+    assert (found, refused["reading_out_of_order"]) == (wanted, wanted_refused)
+    assert refused.total() == wanted_refused
+    assert notes.counted["reading_time_reset"] == len(stretches) - 1
+
+
+def test_one_time_in_the_future_does_not_silence_its_topic() -> None:
+    taker, notes = windows(Shape(2))
+    refused = 0
+    found = []
+    for at_s in (0.0, 1.0, 251.0, 2.0, 3.0, 4.0, 5.0, 251.0, 6.0, 7.0):
+        now_s = at_s if at_s < 100 else 2.0
+        try:
+            found.append(taker.add("t", Reading((at_s,), at_s), now_s))
+        except BadReading:
+            refused += 1
+    assert [(window.first_at_s, window.last_at_s) for window in found if window] == [(0.0, 1.0), (4.0, 5.0), (6.0, 7.0)]
+    assert (refused, notes.counted) == (3, {"reading_time_reset": 1}), "two before, and the wrong time once more"
+
+
+def test_redeliveries_do_not_show_a_time_wrong() -> None:
+    """A sensor whose clock is ahead: its last time lies in the future all the time."""
+    taker, notes = windows(Shape(1))
+    for n in range(MOST_REMEMBERED):
+        taker.add("t", Reading((1.0,), 2.0 + n), float(n))
+    for n in range(MOST_REMEMBERED):
+        with pytest.raises(BadReading):
+            taker.add("t", Reading((1.0,), 2.0 + n), float(MOST_REMEMBERED))
+    assert notes.counted == {}
 
 
 def test_a_clock_that_is_set_back_loses_nothing() -> None:

@@ -12,7 +12,7 @@ from agent.gateway.store.capture import DAY_S, Capture
 from agent.serve.settings import CaptureSettings
 from tests.unit.agent.gateway.sinks.sink_kit import VirtualTime, until
 from tests.unit.agent.gateway.sinks.sink_kit import surroundings as around
-from wire.sample import Sample, unpack
+from wire.sample import Sample, pack, unpack
 
 PAYLOAD = bytes(range(8))
 QUERY = Query(PAYLOAD, "raw", "float32", (2,), origin={"topic": "farm/barn", "key": "barn"})
@@ -60,9 +60,11 @@ def test_doubtful_answers_are_kept_whole(tmp_path: Path) -> None:
     assert (sample.bundle, sample.at_s) == ("ab" * 32, stage.time.clock.now_s())
 
 
-def test_an_answer_that_is_no_number_is_doubtful(tmp_path: Path) -> None:
-    (sample,) = hear(Stage(tmp_path, below_confidence=0.6), answered(float("nan"), 0.1))
-    assert sample.answer["values"] == [None, 0.1]
+@pytest.mark.parametrize("value", [None, float("nan")], ids=["as workers tell it", "NaN"])
+def test_an_answer_that_is_no_number_is_doubtful(tmp_path: Path, value: float | None) -> None:
+    outcome = Outcome(answers=({"classes": (1, 0), "labels": (), "values": (value, 0.1)},), bundle="ab" * 32)
+    (sample,) = hear(Stage(tmp_path, below_confidence=0.6), outcome)
+    assert (sample.answer["values"], sample.because) == ([None, 0.1], "confidence")
 
 
 def test_a_share_is_kept_at_random_of_regressions_too(tmp_path: Path) -> None:
@@ -105,6 +107,23 @@ def test_the_folder_is_bounded_and_takes_more_once_some_were_sent(tmp_path: Path
     assert sum(path.stat().st_size for path in stage.folder.glob("*.sample")) <= 1024
     min(stage.folder.glob("*.sample")).unlink()
     assert len(hear(stage, answered(0.9))) == kept
+
+
+def test_a_full_folder_costs_no_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(tmp_path, ratio=1.0, most_bytes=1024)
+    (stage.folder / "s-0.sample").write_bytes(bytes(1000))
+    packed: list[Sample] = []
+
+    def note(sample: Sample) -> bytes:
+        packed.append(sample)
+        return pack(sample)
+
+    monkeypatch.setattr("agent.gateway.store.capture.pack", note)
+    asyncio.run(stage.heard(answered(0.9), query=Query(bytes(64), "npy")))
+    assert packed == []
+    (stage.folder / "s-0.sample").unlink()
+    asyncio.run(stage.heard(answered(0.9), query=Query(bytes(64), "npy")))
+    assert len(packed) == len(stage.samples()) == 1
 
 
 def test_capturing_never_holds_serving_back(tmp_path: Path) -> None:

@@ -70,6 +70,14 @@ def test_a_disk_that_takes_nothing_at_all_costs_the_oldest_and_bounded_memory(
     assert stage.counts == {"store_unwritable": 1, "store_full": found[0]}
 
 
+def test_what_a_disk_does_not_take_at_the_end_is_counted(tmp_path: Path, worn: type[WornFolder]) -> None:
+    stage = Stage(tmp_path)
+    stage.append(*range(7))
+    worn.good = 0
+    stage.close()
+    assert stage.counts == {"store_unwritable": 1, "store_lost": 7}
+
+
 def test_a_full_disk_costs_the_oldest_file_and_then_takes_the_rest(tmp_path: Path, worn: type[WornFolder]) -> None:
     stage = Stage(tmp_path, most_bytes=64 * KIB)
     stage.append(*range(100))
