@@ -17,13 +17,11 @@ def command(claim: str, config_path: Path, as_json: bool) -> None:
     Works while the agent runs and when it does not. `agent doctor` tells whether the controller has accepted it.
     """
     from agent.config import load_config
-    from agent.errors import ConfigurationError
-    from agent.install.claim import make_claim, read_token
+    from agent.install.claim import check_token, make_claim, read_token
 
     config = load_config(config_path)
     token = read_token(sys.stdin.read() if claim == "-" else claim)
-    if token.fleet != config.fleet:
-        raise ConfigurationError(f"the token is for fleet {token.fleet!r}, {config_path} says {config.fleet!r}")
+    check_token(token, config.fleet, config.device)
     made = make_claim(config.state_dir, token, config.device)
     found = {"fleet": made.fleet, "device": made.device, "claim": made.claim, "public_key": made.public_key}
     if as_json:

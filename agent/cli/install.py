@@ -64,13 +64,10 @@ def command(
     from agent.install.install import install, next_words
     from agent.install.layout import Layout
     from agent.install.system import Progress
-    from agent.install.upgrade import lock_upgrades
 
     asked = _asked(claim, (broker, fleet, keys), device, (username, password_file))
     asked = replace(asked, force=force, start=not no_start, drop_ins=drop_ins)
     layout, progress = Layout(root), Progress(tell_step, dry_run)
-    if not dry_run:
-        lock_upgrades(layout)
     config = install(asked, layout, progress)
     if as_json:
         named = {"fleet": config.fleet, "device": config.device} if config is not None else {}

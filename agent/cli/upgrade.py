@@ -51,11 +51,9 @@ def command(
         raise click.UsageError("name a wheel, or a version like thresher==1.2.0")
     from agent.cli.install import tell_step
     from agent.install.system import Progress
-    from agent.install.upgrade import Wanted, lock_upgrades, upgrade
+    from agent.install.upgrade import Wanted, upgrade
 
     progress = Progress(tell_step, dry_run)
-    if not dry_run:
-        lock_upgrades(layout)
     upgrade(Wanted(spec, wheelhouse, wait_s), layout, progress)
     if as_json:
         click.echo(json.dumps({"steps": [step.as_document() for step in progress.steps]}, indent=2))

@@ -45,14 +45,16 @@ def write_durably(path: Path, content: bytes) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         waiting = path.with_name(path.name + ".tmp")
-        write_synced(waiting, content)
+        waiting.unlink(missing_ok=True)  # what a power cut left, or a link that someone planted
+        write_synced(waiting, content, os.O_EXCL)
         os.replace(waiting, path)
         sync_folder(path.parent)
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write `content` and wait until the disk has it; the name itself is not synced."""
-    with path.open("wb") as out:
+def write_synced(path: Path, content: bytes, flags: int = 0) -> None:
+    """Write `content` and wait until the disk has it; the name itself is not synced. A symbolic link is refused."""
+    flags |= os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())

@@ -3,7 +3,8 @@
 Decides: where both lie, that the token's secret is not kept, when the claim is said, and which answer is taken. Leaves
 out: what a claim is (`wire/claim.py`) and whether the answer's signature holds (`agent/update/trust.py`).
 The claim is made by `agent enrol` or `agent install`, in a process of its own: the control process never loads the
-library that makes keys.
+library that makes keys. That process is often root's, and the folder the service's: files are touched with the rights
+of the folder's owner, or a link that was put there would have root write elsewhere.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ from typing import Protocol
 
 from agent.device.durable import WRITE_FAULTS, write_durably
 from agent.errors import ConfigurationError, TrustError
+from agent.install.layout import ROOT
+from agent.install.system import acting_as, owner_of
 from wire.base import Message, decode, encode
 from wire.canonical import canonical_json
 from wire.claim import Claim, Claimed, ClaimToken, claim_mac, decode_token
@@ -64,28 +67,54 @@ def read_token(text: str) -> ClaimToken:
         ) from exc
 
 
-def make_claim(state_dir: Path, token: ClaimToken, device: str) -> Claim:
-    """Write the claim that this device will make, with its key, which is made if there is none.
+def check_token(token: ClaimToken, fleet: str, device: str) -> None:
+    """Refuse a token that is not for this device.
 
     Raises:
-        ConfigurationError: The token is bound to another name.
-        TrustError: The key in the state folder is none.
+        ConfigurationError: It is for another fleet, or bound to another name.
     """
+    if token.fleet != fleet:
+        raise ConfigurationError(f"the token is for fleet {token.fleet!r}, the configuration says {fleet!r}")
     if token.device not in (None, device):
         raise ConfigurationError(
             f"the token is for the device {token.device!r}, this one is {device!r}: correct the name, "
             f"or ask for another token (`controller fleet enrol {token.fleet} --device {device}`)"
         )
-    state_dir.mkdir(parents=True, exist_ok=True)
-    public_key = device_key(state_dir)
-    unproven = Claim(fleet=token.fleet, device=device, claim=token.claim, public_key=public_key, mac="0" * 64)
-    claim = unproven.model_copy(update={"mac": claim_mac(token.secret, unproven)})
-    _save(state_dir, SavedClaim(claim))
-    give_to_owner(state_dir / CLAIM_NAME)
+
+
+def make_claim(state_dir: Path, token: ClaimToken, device: str, top: Path = ROOT) -> Claim:
+    """Write the claim that this device will make, with its key, which is made if there is none.
+
+    Args:
+        state_dir: The agent's.
+        token: What a person brought.
+        device: This one's name.
+        top: Root of the tree that the state folder lies in.
+    Raises:
+        ConfigurationError: The token is bound to another name, or the folder cannot be written.
+        TrustError: The key in the state folder is none.
+    """
+    check_token(token, token.fleet, device)
+    try:
+        with acting_as(owner_of(state_dir, top)):
+            state_dir.mkdir(parents=True, exist_ok=True)
+        public_key = device_key(state_dir, top)
+        claim = _proven(token, device, public_key)
+        with acting_as(owner_of(state_dir, top)):
+            _save(state_dir, SavedClaim(claim))
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the claim cannot be written into {state_dir} ({exc}): let the owner of that folder write into it"
+        ) from exc
     return claim
 
 
-def device_key(state_dir: Path) -> str:
+def _proven(token: ClaimToken, device: str, public_key: str) -> Claim:
+    unproven = Claim(fleet=token.fleet, device=device, claim=token.claim, public_key=public_key, mac="0" * 64)
+    return unproven.model_copy(update={"mac": claim_mac(token.secret, unproven)})
+
+
+def device_key(state_dir: Path, top: Path = ROOT) -> str:
     """Return the device's public key (base64); the key pair is made when there is none, for its owner only.
 
     Raises:
@@ -97,23 +126,30 @@ def device_key(state_dir: Path) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     path = state_dir / KEY_NAME
-    with contextlib.suppress(FileExistsError):
-        # O_EXCL with the mode at creation: at no moment is there a key that others can read.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        made = Ed25519PrivateKey.generate()
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
-            file.flush()
-            os.fsync(file.fileno())
-        give_to_owner(path)
+    made = Ed25519PrivateKey.generate().private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     try:
-        private = form.load_pem_private_key(path.read_bytes(), password=None)
+        with acting_as(owner_of(state_dir, top)):
+            content = _kept_key(path, made)
+        private = form.load_pem_private_key(content, password=None)
     except (ValueError, TypeError, OSError) as exc:
         raise TrustError(f"the device's key {path} cannot be used ({exc}): delete it and enrol again") from exc
     if not isinstance(private, Ed25519PrivateKey):
         raise TrustError(f"the device's key {path} is not an Ed25519 key: delete it and enrol again")
     raw = private.public_key().public_bytes(form.Encoding.Raw, form.PublicFormat.Raw)
     return base64.b64encode(raw).decode()
+
+
+def _kept_key(path: Path, made: bytes) -> bytes:
+    """Return the key that lies in `path`; where none does, keep `made` there."""
+    with contextlib.suppress(FileExistsError):
+        # O_EXCL with the mode at creation: at no moment is there a key that others can read.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(made)
+            file.flush()
+            os.fsync(file.fileno())
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        return file.read()
 
 
 def read_claim(state_dir: Path) -> SavedClaim | None:
@@ -125,13 +161,6 @@ def read_claim(state_dir: Path) -> SavedClaim | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, WireError):
         return None
     return SavedClaim(claim, answer)
-
-
-def give_to_owner(path: Path) -> None:
-    """Give a file that root wrote to the owner of its folder: the service's user must be able to read it."""
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid)
 
 
 class Claimer:

@@ -1,15 +1,19 @@
 """The configuration that an installation writes: from a claim token, or from options.
 
-Decides: what is written, and what is only shown as a comment. Leaves out: what the keys mean (`agent/config.py`).
+Decides: what is written, what is only shown as a comment, and that nothing is written which the agent would refuse.
+Leaves out: what the keys mean (`agent/config.py`).
 """
 
 import json
+import os
 import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.config import AgentConfig
+from agent.device.durable import sync_folder, write_synced
 from agent.errors import ConfigurationError
 from agent.install.layout import Layout
 from agent.install.system import System
@@ -42,7 +46,7 @@ EXAMPLES = """\
 serve:
   # Applications on this device ask over HTTP on this socket, or on a loopback port.
   socket: /run/thresher/predict.sock
-  http: {port: 8080}
+  http: {port: 8600}
   workloads:
     # Readings that sensors publish, three fields each; predictions to a topic and to a file.
     soil:
@@ -126,14 +130,43 @@ def read_keys(path: Path) -> dict[str, str]:
     return {str(key_id): key for key_id, key in found.items()}
 
 
+def planned(settings: Settings, layout: Layout) -> AgentConfig:
+    """Return the configuration that these settings will be, before anything is written.
+
+    Raises:
+        ConfigurationError: The agent would refuse it; the text names each key.
+    """
+    import yaml
+    from pydantic import ValidationError
+
+    document = yaml.safe_load(text_of(settings, layout))
+    document |= {"trusted_keys": dict(settings.keys), "state_dir": str(layout.state_dir)}
+    document["broker"].pop("ca_file", None)  # is written as well
+    try:
+        return AgentConfig.model_validate(document)
+    except ValidationError as exc:
+        faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in exc.errors(include_url=False)]
+        raise ConfigurationError(
+            f"{layout.config} would not be a configuration ({'; '.join(faults)}): correct the option of that name, "
+            "or ask for another token"
+        ) from exc
+
+
 def write_files(settings: Settings, layout: Layout, system: System) -> None:
-    """Write the configuration, the keys and the broker's authority: readable by the service, written by root."""
-    texts = {layout.config: text_of(settings, layout), layout.config_dir / KEYS_NAME: _mapping(settings.keys)}
+    """Write the configuration, the keys and the broker's authority: readable by the service, written by root.
+
+    The configuration comes last and whole: where it lies, all that it names does.
+    """
+    texts = {layout.config_dir / KEYS_NAME: _mapping(settings.keys)}
     if settings.ca is not None:
         texts[layout.config_dir / AUTHORITY_NAME] = settings.ca
+    texts[layout.config] = text_of(settings, layout)
     for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
-        system.own(path, CONFIG_MODE, by_service=False)
+        waiting = path.with_name(path.name + ".tmp")
+        write_synced(waiting, text.encode())
+        system.own(waiting, CONFIG_MODE, by_service=False)
+        os.replace(waiting, path)
+    sync_folder(layout.config_dir)
 
 
 def text_of(settings: Settings, layout: Layout) -> str:

@@ -20,8 +20,10 @@ from agent.inventory import ENGINE_PACKAGES, agent_version, installed_version
 DISTRIBUTION = "thresher"
 DEVICE_EXTRAS = ("onnxruntime", "litert", "kernels", "camera", "serve")
 """Extras that bring packages to a device; `pi` and `jetson` only put them together."""
-_HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
+HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 """Hidden from the service by ProtectHome=. Source: systemd.exec(5)."""
+OUTSIDEHOMES = "UV_PYTHON_INSTALL_DIR=/opt/python uv python install 3.12"
+"""Brings an interpreter that the service may look at."""
 _REMEDY = (
     "install it into an environment of its own first: `pipx install 'thresher[pi]'`, "
     "`uv tool install --python /usr/bin/python3 'thresher[pi]'`, or pip in a virtual environment"
@@ -72,7 +74,7 @@ def check_environment(environment: Environment, layout: Layout) -> list[str]:
 
 
 def _check_base(environment: Environment, layout: Layout) -> list[str]:
-    home = next((home for home in _HOMES if environment.base.is_relative_to(home)), None)
+    home = next((home for home in HOMES if environment.base.is_relative_to(home)), None)
     if home is None:
         return []
     what = f"the interpreter {environment.base} lies under {home}, where the service may not look"
@@ -80,7 +82,8 @@ def _check_base(environment: Environment, layout: Layout) -> list[str]:
         return [what]
     raise InstallRefused(
         f"{what}: make the environment with the system's one, `pipx install --python /usr/bin/python3 …` or "
-        "`uv tool install --python /usr/bin/python3 …`"
+        "`uv tool install --python /usr/bin/python3 …`; where that is too old, with one that lies elsewhere: "
+        f"`{OUTSIDEHOMES}`"
     )
 
 

@@ -4,24 +4,30 @@ Decides: the order of the steps and which of them are left out where. Leaves out
 (`release.py`), what the configuration says (`config_file.py`).
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from agent.config import AgentConfig, load_config
-from agent.device.checkup import Finding, check_up
+from agent.device.checkup import Finding, check_up, served
 from agent.device.checkup.vendor import is_jetson
 from agent.device.identity import agent_runs
 from agent.install import config_file, release
-from agent.install.claim import make_claim, read_claim
-from agent.install.environment import Environment, check_environment, running_environment
+from agent.install.claim import check_token, make_claim, read_claim
+from agent.install.environment import HOMES, Environment, check_environment, running_environment
 from agent.install.layout import ACCOUNT, SERVICE, Layout
 from agent.install.system import InstallRefused, Progress, System
+from agent.install.upgrade import locked
 from wire.claim import ClaimToken
 
 DROP_INS = f"{SERVICE}.service.d"
 JETSON = "jetson"
+NOBODY = (65534, 65534)
+"""Stands for the service before it has a user: it may read what anybody may."""
+HIDDEN = (*HOMES, Path("/tmp"), Path("/var/tmp"))
+"""Not seen by the service. Source: systemd.exec(5), ProtectHome= and PrivateTmp=."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,15 @@ def install(asked: Asked, layout: Layout, progress: Progress) -> AgentConfig | N
     if not progress.dry_run:
         system.require_root("agent install")
     environment = running_environment()
-    _check(asked, layout, environment, progress)
+    _check(asked, system, environment, progress)
+    if progress.dry_run:
+        return _carry_out(asked, environment, system, progress)
+    with locked(layout):
+        return _carry_out(asked, environment, system, progress)
+
+
+def _carry_out(asked: Asked, environment: Environment, system: System, progress: Progress) -> AgentConfig | None:
+    layout = system.layout
     _account(system, progress)
     is_new = _release(environment, layout, progress)
     config = _configuration(asked, system, progress)
@@ -55,7 +69,7 @@ def install(asked: Asked, layout: Layout, progress: Progress) -> AgentConfig | N
     _unit(asked, environment, system, progress)
     _warm(system, config, progress)
     if asked.token is not None:
-        _claim(asked.token, config, progress)
+        _claim(asked.token, config, layout, progress)
     _start(asked.start, is_new, system, progress)
     return config
 
@@ -72,9 +86,16 @@ def find_units(environment: Environment) -> Path:
     return folder
 
 
-def _check(asked: Asked, layout: Layout, environment: Environment, progress: Progress) -> None:
+def _check(asked: Asked, system: System, environment: Environment, progress: Progress) -> None:
+    """Refuse what would end badly: everything that can be known before the first step."""
+    layout = system.layout
+    if asked.settings is None and not layout.config.is_file():
+        raise InstallRefused(
+            f"there is no {layout.config} yet: give --claim TOKEN, or --broker HOST, --fleet NAME and --keys FILE"
+        )
+    config = _future_config(asked, layout)
     missing: list[Finding] = []
-    for finding in check_up(None):
+    for finding in [*check_up(None), *served(config, _future_account(system)), *_hidden(config, system)]:
         if finding.verdict == "missing":
             missing.append(finding)
         elif finding.verdict == "warning":
@@ -83,11 +104,46 @@ def _check(asked: Asked, layout: Layout, environment: Environment, progress: Pro
         raise InstallRefused("; ".join(f"{finding.name}: {_told(finding)}" for finding in missing))
     for warning in check_environment(environment, layout):
         progress.note("environment", "warning", warning)
-    find_units(environment)
-    if asked.settings is None and not layout.config.is_file():
-        raise InstallRefused(
-            f"there is no {layout.config} yet: give --claim TOKEN, or --broker HOST, --fleet NAME and --keys FILE"
-        )
+    source = find_units(environment)
+    for name in asked.drop_ins:
+        _drop_in(source, name)
+
+
+def _writes_config(asked: Asked, layout: Layout) -> bool:
+    return asked.settings is not None and (asked.force or not layout.config.is_file())
+
+
+def _future_config(asked: Asked, layout: Layout) -> AgentConfig:
+    """Return the configuration that the agent will start with: the one that is there, or the one to be written."""
+    if asked.settings is not None and _writes_config(asked, layout):
+        config = config_file.planned(asked.settings, layout)
+    else:
+        config = load_config(layout.config, environment={})
+    if asked.token is not None:
+        if asked.token.fleet != config.fleet:
+            raise InstallRefused(
+                f"the token is for fleet {asked.token.fleet!r}, the configuration says {config.fleet!r}: --force"
+            )
+        check_token(asked.token, config.fleet, config.device)
+    password = config.broker.password_file
+    if layout.is_image and password is not None and (layout.root / password.relative_to("/")).is_file():
+        broker = config.broker.model_copy(update={"password_file": layout.root / password.relative_to("/")})
+        config = config.model_copy(update={"broker": broker})
+    return config
+
+
+def _future_account(system: System) -> tuple[int, int] | None:
+    """Return whom files must be readable by: the service, or, before it has a user, anybody."""
+    return None if system.layout.is_image else system.account() or NOBODY
+
+
+def _hidden(config: AgentConfig, system: System) -> list[Finding]:
+    """Look for a password where the unit hides it from the service."""
+    path = config.broker.password_file
+    if path is None or not system.has_systemd or not any(path.is_relative_to(each) for each in HIDDEN):
+        return []
+    found = f"{path} lies where the service may not look"
+    return [Finding("password hidden", "missing", found, f"move it into {system.layout.config_dir}")]
 
 
 def _told(finding: Finding) -> str:
@@ -123,8 +179,7 @@ def _switch(layout: Layout, name: str) -> None:
 
 def _configuration(asked: Asked, system: System, progress: Progress) -> AgentConfig | None:
     layout, settings = system.layout, asked.settings
-    is_there = layout.config.is_file()
-    if settings is None or (is_there and not asked.force):
+    if settings is None or not _writes_config(asked, layout):
         progress.step("configuration", f"{layout.config} stays as it is (--force writes it anew)", None)
     else:
         layout_made = partial(_write_configuration, settings, system)
@@ -142,18 +197,14 @@ def _write_configuration(settings: config_file.Settings, system: System) -> None
 
 
 def _folders(config: AgentConfig | None, system: System, progress: Progress) -> None:
-    state_dir = config.state_dir if config is not None else system.layout.state_dir
-    for name, folder in (("state", state_dir.resolve()), ("cache", _cache(system.layout, config))):
-        progress.step(name, str(folder), None if folder.is_dir() else partial(_make_folder, folder, system))
+    # Links are left as they are: one in the service's own folder would have root make a folder wherever it leads.
+    state_dir = Path(os.path.normpath(config.state_dir if config is not None else system.layout.state_dir))
+    for name, folder in (("state", state_dir), ("cache", _cache(system.layout, config))):
+        progress.step(name, str(folder), None if folder.is_dir() else partial(system.make_folder, folder, 0o750))
 
 
 def _cache(layout: Layout, config: AgentConfig | None) -> Path:
-    return (config.kernel_cache if config is not None else layout.state_dir / "cache").resolve()
-
-
-def _make_folder(folder: Path, system: System) -> None:
-    folder.mkdir(parents=True)
-    system.own(folder, 0o750, by_service=True)
+    return Path(os.path.normpath(config.kernel_cache if config is not None else layout.state_dir / "cache"))
 
 
 def _unit(asked: Asked, environment: Environment, system: System, progress: Progress) -> None:
@@ -191,17 +242,13 @@ def _warm(system: System, config: AgentConfig | None, progress: Progress) -> Non
     progress.step("kernels", f"compiled into {_cache(layout, config)}", lambda: system.run_as_service(command))
 
 
-def _claim(token: ClaimToken, config: AgentConfig | None, progress: Progress) -> None:
+def _claim(token: ClaimToken, config: AgentConfig | None, layout: Layout, progress: Progress) -> None:
     if config is None:
         progress.step("claim", f"{token.claim} with a key of the device's own", lambda: None)
         return
-    if token.fleet != config.fleet:
-        raise InstallRefused(
-            f"the token is for fleet {token.fleet!r}, the configuration says {config.fleet!r}: --force"
-        )
     saved = read_claim(config.state_dir)
     is_known = saved is not None and (saved.claim.claim, saved.claim.device) == (token.claim, config.device)
-    act = None if is_known else partial(make_claim, config.state_dir, token, config.device)
+    act = None if is_known else partial(make_claim, config.state_dir, token, config.device, layout.root)
     progress.step("claim", f"{token.claim} for {config.device}; said when the agent connects", act)
 
 

@@ -1,7 +1,7 @@
 """What installing needs of the system: steps that are told, commands, the service's user, systemd.
 
-Decides: how a step is shown, that a dry run changes nothing, and what counts as systemd being there. Leaves out: which
-steps there are (`install.py`, `uninstall.py`, `upgrade.py`).
+Decides: how a step is shown, that a dry run changes nothing, what counts as systemd being there, and that root writes
+nothing into somebody else's folder. Leaves out: which steps there are (`install.py`, `uninstall.py`, `upgrade.py`).
 """
 
 import grp
@@ -9,14 +9,15 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from agent.device.durable import disk_errors
 from agent.errors import AgentError
-from agent.install.layout import ACCOUNT, SERVICE, Layout
+from agent.install.layout import ACCOUNT, ROOT, SERVICE, Layout
 
 Outcome = Literal["done", "kept", "would", "skipped", "warning"]
 _SYSTEMD = Path("/run/systemd/system")
@@ -126,12 +127,33 @@ class System:
         shell = next((path for path in ("/usr/sbin/nologin", "/sbin/nologin") if Path(path).exists()), "/bin/false")
         run(["useradd", *options, "--shell", shell, ACCOUNT])
 
-    def own(self, path: Path, mode: int, *, by_service: bool) -> None:
-        """Give a path its mode, and its owner: the service, or root with the service's group."""
+    def own(self, path: Path | int, mode: int, *, by_service: bool) -> None:
+        """Give a path, or an open file, its mode and its owner: the service, or root with the service's group."""
         os.chmod(path, mode)
         account = self.account()
         if account is not None and os.geteuid() == 0:
             os.chown(path, account[0] if by_service else 0, account[1])
+
+    def make_folder(self, folder: Path, mode: int) -> None:
+        """Make a folder of the service's own, each level by whoever owns the one above it.
+
+        Raises:
+            OSError: It is there already, as a link for example, or somebody put another in its place.
+        """
+        for level in reversed([folder, *folder.parents]):
+            if level != folder and level.is_dir():
+                continue
+            owner = owner_of(level.parent, self.layout.root)
+            with acting_as(owner):
+                level.mkdir()
+        # By its descriptor: the name may belong to another folder by now.
+        made = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(made).st_uid != (owner[0] if owner is not None else os.geteuid()):
+                raise FileExistsError(f"{folder} was replaced while it was made")
+            self.own(made, mode, by_service=True)
+        finally:
+            os.close(made)
 
     def run_as_service(self, command: Sequence[str | Path]) -> str:
         """Run a command as the service's user would, and return what it prints.
@@ -155,6 +177,55 @@ class System:
     def restart_service(self) -> None:
         """Start the service anew, whatever it did."""
         self.systemctl("restart", f"{SERVICE}.service")
+
+
+def owner_of(folder: Path, top: Path = ROOT) -> tuple[int, int] | None:
+    """Return the user, and its group, who could exchange what lies in `folder`; null where that is root alone.
+
+    Links count as their owner's. Where another process than root's asks, the answer is null: it can do no more than
+    its user.
+
+    Args:
+        folder: It may be missing yet.
+        top: Folders above it are trusted: the root of a tree that is laid as an image.
+    """
+    if os.geteuid() != 0:
+        return None
+    for path in (Path(os.path.abspath(folder)), Path(os.path.realpath(folder))):
+        for level in (path, *path.parents):
+            if level == top:
+                break
+            if os.path.lexists(level) and (uid := level.lstat().st_uid) != 0:
+                return uid, _group_of(uid, level)
+    return None
+
+
+def _group_of(uid: int, path: Path) -> int:
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return path.lstat().st_gid
+
+
+@contextmanager
+def acting_as(account: tuple[int, int] | None) -> Iterator[None]:
+    """Touch files with the rights of a user and group, and no others; with null, or without root's, as who runs this.
+
+    For files alone: what is imported here may lie where that user may not look.
+    """
+    if account is None or os.geteuid() != 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        os.setgroups([])
+        os.setegid(account[1])
+        os.seteuid(account[0])
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 def run(

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,6 @@ def upgrade(wanted: Wanted, layout: Layout, progress: Progress) -> None:
         InstallFailed: The release cannot be made or does not pass its own check; nothing was switched.
         UpgradeFellBack: It did not connect; the former one was started again.
     """
-    from agent.config import load_config
-
     system = System(layout)
     former = layout.named_by(layout.current)
     if not former or not layout.config.is_file():
@@ -77,6 +75,14 @@ def upgrade(wanted: Wanted, layout: Layout, progress: Progress) -> None:
         progress.note("release", "would", f"{wanted.spec} beside {former}")
         return
     system.require_root("agent upgrade")
+    with locked(layout):
+        _upgrade(wanted, former, system, progress)
+
+
+def _upgrade(wanted: Wanted, former: str, system: System, progress: Progress) -> None:
+    from agent.config import load_config
+
+    layout = system.layout
     name = make_release(wanted, layout, progress)
     if name == former:
         progress.note("current", "kept", f"{former} is what runs")
@@ -278,8 +284,9 @@ def _environment_of(folder: Path, now: Environment) -> Environment:
     return Environment(folder, site, now.base, now.has_system_site, site, version)
 
 
-def lock_upgrades(layout: Layout) -> int:
-    """Hold off other upgrades and installations of this tree until this process ends; return the descriptor.
+@contextlib.contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """Hold off other upgrades and installations of this tree.
 
     Raises:
         InstallRefused: Another one is at work.
@@ -289,8 +296,10 @@ def lock_upgrades(layout: Layout) -> int:
     layout.home.mkdir(parents=True, exist_ok=True)
     held = os.open(layout.home, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise InstallRefused(f"another installation or upgrade works in {layout.home}") from exc
+        yield
+    finally:
         os.close(held)
-        raise InstallRefused(f"another installation or upgrade works in {layout.home}") from exc
-    return held

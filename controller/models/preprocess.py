@@ -26,8 +26,10 @@ def prepare(pre: PreSpec, queries: NDArray[Any]) -> Array:
     Returns:
         float32, shape (n, ...) in the model's layout.
     Raises:
-        UnusableData: A shape or NaN that the pipeline refuses.
+        UnusableData: A shape, NaN or infinity that the pipeline refuses: no rule stands for an infinite reading.
     """
+    if np.isinf(queries).any():
+        raise UnusableData("infinite values are refused by every pipeline: a missing value is NaN")
     if isinstance(pre, SeriesPre):
         return _series(pre, queries)
     if isinstance(pre, TablePre):

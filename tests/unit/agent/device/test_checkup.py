@@ -1,5 +1,6 @@
 """The doctor on trees recorded from boards: what it names as missing, and what it says to do."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 import pytest
 
 from agent.config import AgentConfig
-from agent.device.checkup import check_up, kernel, network, software, storage, vendor
+from agent.device.checkup import check_up, kernel, network, served, serving, software, storage, vendor
 from agent.device.checkup.finding import Finding
 from agent.device.identity import BUILT_S
 from agent.install.claim import Claimer, make_claim, read_claim
 from tests.unit.agent.device.test_device import tree
-from tests.unit.agent.install.test_device_claim import Line, answer, token
+from tests.unit.agent.install.test_device_claim import KEY, Line, answer, token
 
 PI = {
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
@@ -199,6 +200,98 @@ def test_two_packages_of_one_engine_stop_an_installation(tmp_path: Path, board: 
 
 def test_elsewhere_nothing_is_said_of_vendors(tmp_path: Path) -> None:
     assert vendor.engines(tmp_path, {"onnxruntime": "1.22"}.get) == []
+
+
+# --- what the configuration needs ------------------------------------------------------------------------------------
+
+
+def serve(source: dict[str, Any] | None = None, *sinks: dict[str, Any], **others: Any) -> dict[str, Any]:
+    return {"workloads": {"w": {"source": source or {"kind": "none"}, "sinks": sinks}}, **others}
+
+
+CAMERA = {"kind": "camera", "width": 8, "height": 8}
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "extra"),
+    [
+        (serve(socket="/run/p.sock"), "application interface", "serve"),
+        (serve(http={"port": 8600}), "application interface", "serve"),
+        (serve(CAMERA), "camera software", "camera"),
+    ],
+)
+def test_packages_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], name: str, extra: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    (found,) = serving.packages(config(serve=asked))
+    assert (found.name, found.verdict) == (name, "missing")
+    assert f"thresher[{extra}]" in found.remedy
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    assert serving.packages(config(serve=asked))[0].verdict == "ok"
+    assert serving.packages(config()) == []
+
+
+def test_secrets_are_read(tmp_path: Path) -> None:
+    hook = {"kind": "webhook", "url": "http://h/", "authorization_file": tmp_path / "hook"}
+    replay = {"kind": "replay", "path": tmp_path / "q.npy"}
+    broker = {"password_file": tmp_path / "pw", "ca_file": tmp_path}
+    asked = config(broker=broker, serve=serve(replay, hook, broker={"password_file": tmp_path / "own"}))
+    found = {each.name: each.verdict for each in serving.files(asked)}
+    assert found == dict.fromkeys(
+        (
+            "broker.password_file",
+            "broker.ca_file",
+            "serve.broker.password_file",
+            "serve.workloads.w.sinks.0.authorization_file",
+            "serve.workloads.w.source.path",
+        ),
+        "missing",
+    )
+    for name in ("pw", "hook", "q.npy", "own"):
+        (tmp_path / name).write_text("x")
+    assert [each.name for each in serving.files(asked) if each.verdict != "ok"] == ["broker.ca_file"]
+
+
+def test_folders_are_there_or_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    jsonl = {"kind": "jsonl", "path": tmp_path / "file" / "out.jsonl"}
+    asked = config(state_dir=tmp_path / "s", serve=serve({"kind": "folder", "path": tmp_path / "new" / "in"}, jsonl))
+    found = {each.name: each.verdict for each in serving.files(asked)}
+    assert found == {"serve.workloads.w.source.path": "ok", "serve.workloads.w.sinks.0.path": "missing"}
+
+
+def test_a_state_folder_that_is_not_made_yet_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    state = tmp_path / "file" / "state"  # nothing can be made there: only the installation could tell
+    asked = config(state_dir=state, serve=serve({"kind": "folder", "path": state / "in"}))
+    assert [each.verdict for each in serving.files(asked)] == ["ok"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as somebody else")
+def test_files_are_looked_at_as_the_service(tmp_path: Path) -> None:
+    secret = tmp_path / "pw"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    asked = config(broker={"password_file": secret}, serve=serve({"kind": "folder", "path": tmp_path / "in"}))
+    faulty = [each.name for each in served(asked, (12345, 12345)) if each.verdict == "missing"]
+    assert faulty == ["trusted keys", "broker.password_file", "serve.workloads.w.source.path"]
+    assert [each.name for each in served(asked, None) if each.verdict == "missing"] == ["trusted keys"]
+
+
+def test_a_trusted_key_that_is_none_stops_the_agent() -> None:
+    assert serving.trusted_keys(config(trusted_keys={"k": "A"})).verdict == "missing"
+    assert serving.trusted_keys(config(trusted_keys={"k": KEY})).verdict == "ok"
+
+
+def test_a_user_without_a_password_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(serving, "STORES", (str(tmp_path),))
+    asked = config(broker={"username": "u"})
+    assert [each.verdict for each in serving.login(asked)] == ["warning"]
+    (tmp_path / serving.STORED).write_text("x")
+    assert [each.verdict for each in serving.login(asked)] == ["ok"]
+    assert serving.login(config()) == []
 
 
 # --- enrolment --------------------------------------------------------------------------------------------------------

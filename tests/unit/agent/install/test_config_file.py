@@ -1,6 +1,8 @@
 """What an installation writes is a configuration that the agent reads, examples in its comments included."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,9 +10,12 @@ import yaml
 from agent.config import load_config
 from agent.errors import ConfigurationError
 from agent.install.config_file import (
+    AUTHORITY_NAME,
     EXAMPLES,
+    KEYS_NAME,
     Settings,
     parse_address,
+    planned,
     read_keys,
     safe_name,
     settings_of_token,
@@ -57,11 +62,45 @@ def test_a_login_is_written_and_a_tree_can_become_a_root(tmp_path: Path) -> None
     assert "state_dir" not in text_of(settings, Layout())
 
 
+def test_nothing_half_written_is_left_and_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    layout, victim = Layout(tmp_path), tmp_path / "victim"
+    layout.config_dir.mkdir(parents=True)
+    victim.write_text("mine")
+    layout.config.symlink_to(victim)
+    write_files(SETTINGS, layout, System(layout))
+    assert victim.read_text() == "mine"
+    assert sorted(each.name for each in layout.config_dir.iterdir()) == ["agent.yaml", AUTHORITY_NAME, KEYS_NAME]
+
+
+def test_what_is_planned_is_what_is_written(tmp_path: Path) -> None:
+    config = planned(SETTINGS, Layout(tmp_path))
+    there = load_config(written(tmp_path, SETTINGS).config, environment={})
+    assert config.state_dir == there.state_dir.resolve()
+    kept = {"fleet", "device", "trusted_keys", "serve", "labels"}
+    assert config.model_dump(include=kept) == there.model_dump(include=kept)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"device": "Bad_Name!"}, "device"),
+        ({"fleet": ""}, "fleet"),
+        ({"port": 0}, r"broker\.port"),
+        ({"keys": {"k" * 65: KEY}}, "trusted_keys"),
+    ],
+)
+def test_what_the_agent_would_refuse_is_not_planned(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigurationError, match=field):
+        planned(replace(SETTINGS, **changes), Layout(tmp_path))
+
+
 def test_the_examples_are_right() -> None:
     shown = [line for line in text_of(SETTINGS, Layout()).splitlines() if line.startswith("#")]
     uncommented = "\n".join(line[1:] for line in shown[shown.index("#serve:") :])
     assert uncommented.strip() == EXAMPLES.strip()
     serve = ServeConfig.model_validate(yaml.safe_load(EXAMPLES)["serve"])
+    assert serve.http is not None
+    assert serve.http.port == 8600  # what the documents say
     assert {workload.source.kind for workload in serve.workloads.values()} == {"mqtt", "folder", "camera"}
 
 

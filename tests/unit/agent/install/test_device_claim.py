@@ -2,7 +2,11 @@
 
 import base64
 import json
+import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,8 @@ from click.testing import CliRunner
 from agent.cli import entry, main
 from agent.errors import ConfigurationError, TrustError
 from agent.install.claim import CLAIM_NAME, KEY_NAME, Claimer, device_key, make_claim, read_claim, read_token
+from agent.install.layout import Layout
+from agent.install.system import System, owner_of
 from wire.base import Message
 from wire.claim import Claim, Claimed, ClaimToken, TokenBroker, claim_mac, encode_token
 
@@ -143,6 +149,86 @@ def test_a_torn_claim_is_none(tmp_path: Path, content: str) -> None:
 def test_a_token_that_was_cut_is_refused_with_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match="copy the whole line"):
         read_token(encode_token(token())[:-20])
+
+
+# --- root in a folder of the service's -------------------------------------------------------------------------------
+
+SERVICE = 12345
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led astray")
+
+
+@pytest.fixture
+def owned() -> Iterator[Path]:
+    """The state folder of another user, whose parents all may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="state-", dir="/tmp"))
+    folder.chmod(0o755)
+    state = folder / "state"
+    state.mkdir()
+    os.chown(state, SERVICE, SERVICE)
+    yield state
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    path = tmp_path / "victim"
+    path.write_text("root's")
+    path.chmod(0o666)
+    return path
+
+
+@needs_root
+@pytest.mark.parametrize("name", [f"{CLAIM_NAME}.tmp", CLAIM_NAME])
+def test_root_does_not_write_through_a_link_in_the_services_folder(owned: Path, victim: Path, name: str) -> None:
+    (owned / name).symlink_to(victim)
+    os.lchown(owned / name, SERVICE, SERVICE)
+    make_claim(owned, token(), "pi-1")
+    assert (victim.read_text(), victim.stat().st_uid) == ("root's", 0)
+    assert {each.name: each.lstat().st_uid for each in owned.iterdir()} == {CLAIM_NAME: SERVICE, KEY_NAME: SERVICE}
+    assert not (owned / CLAIM_NAME).is_symlink()
+    assert (os.geteuid(), os.getegid()) == (0, 0)
+
+
+@needs_root
+def test_a_key_that_is_a_link_is_refused(owned: Path, victim: Path) -> None:
+    (owned / KEY_NAME).symlink_to(victim)
+    with pytest.raises(TrustError, match="delete it and enrol again"):
+        make_claim(owned, token(), "pi-1")
+    assert (victim.read_text(), victim.stat().st_uid) == ("root's", 0)
+
+
+@needs_root
+def test_the_folder_itself_may_be_a_planted_link(owned: Path, tmp_path: Path) -> None:
+    roots = tmp_path / "roots"
+    roots.mkdir()
+    (owned / "below").symlink_to(roots)
+    os.lchown(owned / "below", SERVICE, SERVICE)
+    for folder in (owned / "below", owned / "below" / "deeper"):
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            make_claim(folder, token(), "pi-1")
+    with pytest.raises(OSError, match="below"):
+        System(Layout()).make_folder(owned / "below" / "cache", 0o750)
+    assert list(roots.iterdir()) == []
+
+
+@needs_root
+def test_a_folder_below_the_services_is_made_by_the_service(owned: Path) -> None:
+    System(Layout()).make_folder(owned / "a" / "cache", 0o750)
+    made = (owned / "a" / "cache").stat()
+    assert (made.st_uid, stat.S_IMODE(made.st_mode)) == (SERVICE, 0o750)
+
+
+@needs_root
+def test_the_owner_is_whoever_could_exchange_the_folder(owned: Path) -> None:
+    assert owner_of(owned / "missing" / "too") == (SERVICE, SERVICE)
+    assert owner_of(owned / "missing", top=owned) is None
+    assert owner_of(Path("/etc")) is None
+
+
+def test_a_folder_that_takes_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written into"):
+        make_claim(tmp_path / "file" / "state", token(), "pi-1")
 
 
 def test_the_command_enrols(tmp_path: Path) -> None:

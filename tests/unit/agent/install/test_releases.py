@@ -120,8 +120,9 @@ def test_an_interpreter_in_a_home_is_refused_but_for_a_tree(
 ) -> None:
     monkeypatch.setattr("agent.install.environment.is_editable", lambda: False)
     at_home = Environment(made.prefix, made.site, Path("/home/me/python/bin/python3"), False, made.package, "1")
-    with pytest.raises(InstallRefused, match="--python /usr/bin/python3"):
+    with pytest.raises(InstallRefused, match="--python /usr/bin/python3") as refused:
         check_environment(at_home, Layout())
+    assert "`UV_PYTHON_INSTALL_DIR=/opt/python uv python install 3.12`" in str(refused.value)
     (warning,) = check_environment(at_home, Layout(tmp_path))
     assert "/home" in warning
     system = Environment(made.prefix, made.site, Path("/usr/bin/python3"), False, made.package, "1")

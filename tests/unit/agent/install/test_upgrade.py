@@ -188,10 +188,19 @@ def test_without_an_installation_there_is_nothing_to_upgrade(tmp_path: Path) -> 
 
 
 def test_one_upgrade_at_a_time(tmp_path: Path) -> None:
-    held = upgrade.lock_upgrades(Layout(tmp_path))
-    assert held >= 0
-    with pytest.raises(InstallRefused, match="another installation or upgrade"):
-        upgrade.lock_upgrades(Layout(tmp_path))
+    layout = Layout(tmp_path)
+    refused = pytest.raises(InstallRefused, match="another installation or upgrade")
+    with upgrade.locked(layout), refused, upgrade.locked(layout):
+        pytest.fail("both hold it")
+    with upgrade.locked(layout):
+        assert layout.home.is_dir()
+
+
+def test_a_refused_upgrade_makes_no_folder(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "device")
+    with pytest.raises(InstallRefused, match="no agent is installed"):
+        upgrade.upgrade(Wanted("thresher==2"), layout, Progress(lambda _: None))
+    assert not layout.root.exists()
 
 
 # --- the proof of a connection ----------------------------------------------------------------------------------------

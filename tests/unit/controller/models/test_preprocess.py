@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.errors import BadQuery
 from agent.inference.pre import make_pre
 from controller.errors import UnusableData
 from controller.models.preprocess import prepare
@@ -63,11 +64,20 @@ def test_nan_rules() -> None:
         (series_pre(nan="interpolate"), np.full((1, 2, 5), np.nan), "nothing to interpolate from"),
         (table_pre(), np.zeros((1, 4)), "3 features are needed"),
         (table_pre(), np.full((1, 3), np.nan), "nan: error"),
+        (table_pre(nan="mean", normalise=TRAINED), np.array([[np.inf, 1.0, -np.inf]]), "infinite"),
+        (series_pre(nan="zero"), np.full((1, 2, 5), np.inf), "infinite"),
     ],
 )
 def test_what_the_pipeline_refuses(pre: PreSpec, queries: Any, says: str) -> None:
     with pytest.raises(UnusableData, match=says):
         prepare(pre, queries)
+
+
+@pytest.mark.parametrize("pre", [table_pre(nan="mean", normalise=TRAINED), series_pre(nan="zero")])
+def test_the_agent_refuses_infinite_values_too(pre: PreSpec) -> None:
+    query = np.full((3,) if pre.kind == "table" else (2, 5), np.inf, dtype=np.float32)
+    with pytest.raises(BadQuery, match="infinite"):
+        make_pre(pre, pre.input.shape).prepare(query)
 
 
 def with_gaps(*shape: int) -> Any:
@@ -89,8 +99,8 @@ def with_gaps(*shape: int) -> Any:
         (table_pre(normalise=TRAINED, nan="mean"), with_gaps(6, 3)),
         (table_pre(normalise=TRAINED, nan="zero"), with_gaps(6, 3)),
         (table_pre(normalise=ZScore()), RANDOM.normal(0, 3, (6, 3))),
-        (table_pre(normalise=TRAINED, nan="mean"), np.array([[np.inf, 1.0, -np.inf]])),
-        (series_pre(nan="interpolate"), np.array([[[np.inf, 1.0, 2.0, -np.inf, 5.0], [np.nan] * 4 + [2.0]]])),
+        (table_pre(normalise=TRAINED, nan="mean"), np.array([[np.nan, 1.0, np.nan]])),
+        (series_pre(nan="interpolate"), np.array([[[np.nan, 1.0, 2.0, np.nan, 5.0], [np.nan] * 4 + [2.0]]])),
         (TensorPre(input=TensorSpec(name="x", shape=(-1, 2, 5))), RANDOM.normal(0, 1, (6, 2, 5))),
     ],
 )
