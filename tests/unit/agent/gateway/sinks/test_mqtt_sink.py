@@ -40,6 +40,18 @@ class Link:
         self.published.append((topic, payload, qos, retain))
 
 
+class Attended:
+    """A real link that publishes only while somebody listens: a broker that came back may have forgotten who did."""
+
+    def __init__(self, link: MqttLink, ears: MqttLink) -> None:
+        self.link, self.ears = link, ears
+
+    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        if not self.ears.listening:
+            raise Undelivered("nobody listens yet")
+        await self.link.publish(topic, payload, qos, retain)
+
+
 def sink(topic: str, link: Any = None, **settings: Any) -> MqttPublisher:
     return MqttPublisher("mqtt", MqttSink(kind="mqtt", topic=topic, **settings), surroundings(Path("none"), link))
 
@@ -139,7 +151,7 @@ def test_through_a_broker_that_goes_and_comes_back_all_arrive_in_order(broker: M
         ears.subscribe("p/#", 1, hear)
         await until(lambda: ears.listening and link.online)
         store = Store(tmp_path / "store", StoreSettings(flush_s=0.05), Clock(), count)
-        forwarder = Forwarder(sink("p/{key}", link), store, Clock(), count)
+        forwarder = Forwarder(sink("p/{key}", Attended(link, ears)), store, Clock(), count)
         running = asyncio.create_task(forwarder.run())
         for number in range(400):
             forwarder.accept(prediction(number))
