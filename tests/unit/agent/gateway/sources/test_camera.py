@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -128,8 +129,9 @@ class Lost:
 
 def readers_of(parent: int) -> list[int]:
     """Return the reader processes that `parent` has."""
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "camera.reader" in line]
+    return [
+        child.pid for child in psutil.Process(parent).children() if any("camera.reader" in word for word in child.cmdline())
+    ]
 
 
 def test_a_removed_file_is_lost_when_it_should_begin_again(tmp_path: Path) -> None:
