@@ -46,6 +46,20 @@ class EngineUnavailable(AgentError):
     exit_code = 5
 
 
+class ScenarioUnfit(AgentError):
+    """The bundle, or this device, cannot do what a trial's scenario and settings ask for."""
+
+    reason = "scenario_unfit"
+    exit_code = 5
+
+
+class BatchFixed(ScenarioUnfit):
+    """The model takes one query at a time: its batch axis is fixed, or its answers change in a batch."""
+
+    reason = "batch_fixed"
+    exit_code = 5
+
+
 class WorkerNotStarted(AgentError):
     """A worker process ended before its own main had begun, or could not read its order: no fault of the bundle."""
 
@@ -79,3 +93,17 @@ class DiskFull(AgentError):
 
     reason = "disk_full"
     exit_code = 12
+
+
+class Slower(AgentError):
+    """`agent bench --compare` found the bundle slower than the other."""
+
+    reason = "slower"
+    exit_code = 15
+
+
+class NoVerdict(AgentError):
+    """`agent bench --compare` cannot say which bundle is faster: too few processes, or numbers that do not compare."""
+
+    reason = "no_verdict"
+    exit_code = 16

@@ -76,7 +76,7 @@ def _recipe() -> Document:
 def _model() -> Document:
     """The model's own schema leaves `pre` and `post` open: what may stand there is the protocol's pipeline.
 
-    `input` and `output` are read from the model's file, and cannot be written.
+    Its tensors are read from the model's file, and cannot be written.
     """
     from controller.models.folder import ModelYaml
 
@@ -98,6 +98,8 @@ KINDS = {
     "agent": Kind("Thresher agent configuration", "The file of `agent run --config`", _agent),
 }
 _FROM_THE_FILE = ("TensorSpec", "Quantisation")
+_TENSORS = ("input", "mask", "types", "output", "scores")
+"""Fields of a pipeline that name the model's own tensors."""
 
 
 @cache
@@ -190,7 +192,7 @@ def _parts(inner: Document) -> Iterator[tuple[str, Document]]:
 
 def _closed(section: Document) -> Document:
     """Return a section of the pipeline as a file may hold it: nothing unknown, and nothing that the model file says."""
-    kept = {name: part for name, part in section["properties"].items() if name not in ("input", "output")}
+    kept = {name: part for name, part in section["properties"].items() if name not in _TENSORS}
     needed = [name for name in section.get("required", ()) if name in kept]
     tag = [name for name in ("kind", "method") if name in kept]
     return {**section, "properties": kept, "required": sorted({*needed, *tag}), "additionalProperties": False}

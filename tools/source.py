@@ -92,8 +92,8 @@ def error_classes() -> tuple[ErrorClass, ...]:
 
 
 def measuring_flags() -> dict[str, tuple[str, bool]]:
-    """Return flag -> (remedy, whether it makes a trial's speed unusable), as the measuring protocol lists them."""
-    path = ROOT / "agent" / "measure" / "protocol.py"
+    """Return flag -> (remedy, whether it makes a trial's speed unusable), as the measuring flags list them."""
+    path = ROOT / "agent" / "measure" / "flags.py"
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         name = (
             node.target

@@ -65,7 +65,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a query. Answered: `reason` is null. `answers` hold `classes`, `labels`, `values`, one a query."""
+    """What became of a query. Answered: `reason` is null. `answers` hold `classes`, `labels`, `values`, one a query.
+
+    Those of a detection have `boxes` too, those of a segmentation a `mask` (`rows`, `columns`, `pixels` in base64).
+    """
 
     reason: str | None = None
     detail: str = ""
@@ -113,7 +116,7 @@ class Prediction:
     """An answered query of a source, as sinks take it: `document` is JSON, `key` tells redeliveries apart."""
 
     document: Mapping[str, Any]
-    """device, workload, bundle, id, at_s, origin, and classes, labels, values of the answer."""
+    """device, workload, bundle, id, at_s, origin, and classes, labels, values, boxes, mask of the answer."""
 
     @property
     def origin(self) -> Mapping[str, Any]:

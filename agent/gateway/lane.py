@@ -127,8 +127,8 @@ class Lane:
             described: `model`, `variant`, `pipeline` of the bundle, for applications.
         """
         self._described = dict(described)
-        labels = _labels(described)
-        link = WorkerLink(run, bundle, labels, answered=self._answered, ended=lambda: self._ended(link))
+        labels, kind = _labels(described)
+        link = WorkerLink(run, bundle, labels, kind, answered=self._answered, ended=lambda: self._ended(link))
         await link.open(end)
         self._expected = True
         self._let_go(self._link)
@@ -279,8 +279,10 @@ class Lane:
             link.close()
 
 
-def _labels(described: Mapping[str, Any]) -> list[str]:
-    """Return the labels of a classification as the bundle's manifest has them; none of anything else."""
+def _labels(described: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return the labels of the classes as the bundle's manifest has them, none of anything else, and the kind."""
     pipeline = described.get("pipeline")
     post = pipeline.get("post") if isinstance(pipeline, dict) else None
-    return [str(label) for label in post.get("labels") or ()] if isinstance(post, dict) else []
+    if not isinstance(post, dict):
+        return [], ""
+    return [str(label) for label in post.get("labels") or ()], str(post.get("kind") or "")

@@ -4,6 +4,7 @@ Decides: what the end of a worker looks like from here. Leaves out: which query 
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.gateway.base import Query
-from agent.serve.channel import HEAD, SMALL_BYTES, decode_answers, encode_header, sizes
+from agent.serve.channel import HEAD, SMALL_BYTES, Mask, Numbers, decode_answers, encode_header, sizes
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,19 @@ class WorkerLink:
         run: str,
         bundle: str,
         labels: Sequence[str],
+        kind: str = "",
         *,
         answered: Callable[[Reply], None],
         ended: Callable[[], None],
     ) -> None:
-        """Wait to be opened; `labels` of the bundle are put beside the classes that the worker answers with."""
+        """Wait to be opened; `labels` of the bundle are put beside the classes that the worker answers with.
+
+        `kind` is that of its post-processing: a detection's answers have boxes, be it none.
+        """
         self.run = run
         self.bundle = bundle
         self._labels = labels
+        self._kind = kind
         self.busy = False
         self._number = 0
         self._answered = answered
@@ -97,10 +103,19 @@ class WorkerLink:
             refusal: dict[str, Any] = json.loads(header)
             return refusal
         answers, times_ns = decode_answers(payload)
-        return {"answers": [self._answer(classes, values) for classes, values in answers], "ns": times_ns}
+        return {"answers": [self._answer(answer) for answer in answers], "ns": times_ns}
 
-    def _answer(self, classes: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
+    def _answer(self, answer: Numbers) -> dict[str, Any]:
+        classes, values, boxes, mask = answer
         known = len(self._labels)
         labels = [self._labels[number] if 0 <= number < known else str(number) for number in classes] if known else []
         finite = [value if math.isfinite(value) else None for value in values]
-        return {"classes": list(classes), "labels": labels, "values": finite}
+        found: dict[str, Any] = {"classes": list(classes), "labels": labels, "values": finite}
+        if self._kind == "detection":  # also where there is none
+            found["boxes"] = list(map(list, boxes))
+        return found if mask is None else found | {"mask": _mask(mask)}
+
+
+def _mask(mask: Mask) -> dict[str, Any]:
+    """Return a mask as JSON holds it; lists of numbers would be three times as long and many times as slow."""
+    return {"rows": mask.rows, "columns": mask.columns, "pixels": base64.b64encode(mask.pixels).decode("ascii")}

@@ -71,7 +71,7 @@ def kernel_folder(cache_dir: Path | None) -> Path:
 def _fingerprint() -> str:
     """Digest of processor, interpreter and kernel sources: code for another one must never be loaded."""
     digest = hashlib.sha256(f"{_processor()}|{platform.python_version()}".encode())
-    for source in sorted(KERNEL_SOURCES.glob("*.py")):
+    for source in sorted(KERNEL_SOURCES.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 

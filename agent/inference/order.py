@@ -3,16 +3,25 @@
 Light on purpose: the control process writes orders, and a serving worker loads little else of the protocol.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent.errors import ConfigurationError, EngineFailed
-from agent.inference.limits import apply_limits
-from agent.warm import ensure_warm
+from agent.inference.limits import apply_limits, kernel_folder
+from agent.warm import ensure_warm, read_report
 from wire.manifest import BundleManifest
+
+HEARTBEAT_S = 1.0
+HEARTBEAT_STACK_BYTES = 128 * 1024
+"""The thread's stack counts against a memory cap, and the default is 8 MiB."""
+
+COMPILING = "compiling"
+"""The event of a heartbeat: (event, seconds so far)."""
 
 
 class WorkerOrder(BaseModel):
@@ -59,8 +68,33 @@ def prepare_process(order: WorkerOrder, say: Callable[..., None]) -> None:
         ConfigurationError: A limit cannot be imposed.
     """
     apply_limits(order.threads, order.affinity, order.memory_cap_bytes, order.memory_cap_by, order.cache_dir)
-    if order.memory_cap_bytes is None:
+    if order.memory_cap_bytes is None and read_report(kernel_folder(order.cache_dir)) is None:
         try:
-            ensure_warm(order.cache_dir)
+            with heartbeat(say):
+                ensure_warm(order.cache_dir)
         except EngineFailed as exc:
             say("not_warm", detail=str(exc))
+
+
+@contextmanager
+def heartbeat(say: Callable[..., None]) -> Iterator[None]:
+    """Say once a second that something compiles, for as long as it does: who waits knows it from a hang."""
+    done = threading.Event()
+
+    def beat() -> None:
+        seconds = 0.0
+        while not done.wait(HEARTBEAT_S):
+            seconds += HEARTBEAT_S
+            say(COMPILING, seconds=seconds)
+
+    usual_bytes = threading.stack_size(HEARTBEAT_STACK_BYTES)
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    try:
+        thread.start()
+    finally:
+        threading.stack_size(usual_bytes)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

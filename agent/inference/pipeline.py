@@ -7,7 +7,9 @@ Buffers are allocated once; a pipeline serves one query at a time.
     pipeline.prepare(query); raw = pipeline.infer(); answer = pipeline.finish(raw)
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,12 @@ from numpy.typing import NDArray
 
 from agent.errors import BadBundle
 from agent.inference.bundle import Bundle
-from agent.inference.engines.base import Engine
+from agent.inference.engines.base import Engine, TensorInfo
 from agent.inference.engines.registry import engine_class
-from agent.inference.post import Answer, Post, make_post
-from agent.inference.pre import Pre, make_pre
+from agent.inference.post import Answer, Post, Surroundings, make_post
+from agent.inference.post.base import Outputs
+from agent.inference.pre import Place, Pre, make_pre
+from agent.inference.pre.base import Remembering
 from agent.inference.shapes import check_tensor
 from wire import spec
 
@@ -32,6 +36,10 @@ class Pipeline:
     engine: Engine
     pre: Pre
     post: Post
+    feeds: tuple[Array, ...]
+    """The buffers of `pre`, in the order of the engine's inputs."""
+    reads: tuple[int, ...]
+    """Which of the engine's outputs `post` takes, in its order."""
 
     def prepare(self, query: NDArray[Any]) -> Array:
         """Bring `query` into the engine's input buffer and return that buffer.
@@ -41,23 +49,28 @@ class Pipeline:
         """
         return self.pre.prepare(query)
 
-    def infer(self) -> Array:
-        """Run the engine on the prepared buffer and return its output as it is.
+    def infer(self) -> Outputs:
+        """Run the engine on the prepared buffers and return those of its outputs that are read, as they are.
 
         Raises:
             EngineFailed: The engine failed.
         """
-        return self.engine.infer(self.pre.feeds)[self.post.index]
+        outputs = self.engine.infer(self.feeds)
+        return [outputs[index] for index in self.reads]
 
     def raw(self, query: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the model's output for `query`, de-quantised, without its batch axis (a copy)."""
-        self.prepare(query)
-        output = self.infer()
-        return self.post.dequantise(output).reshape(output.shape[1:]).copy()
+        """Return the model's output for `query`, de-quantised, without its batch axis (a copy).
 
-    def finish(self, output: Array) -> Answer:
-        """Return the answer that `output`, as `infer` gave it, stands for."""
-        return self.post.finish(output)
+        Of several outputs that are read: all, flat, one behind the other.
+        """
+        self.prepare(query)
+        outputs = self.infer()
+        raw = self.post.dequantise(outputs)
+        return raw.reshape(outputs[0].shape[1:]).copy() if len(outputs) == 1 else raw.copy()
+
+    def finish(self, outputs: Outputs) -> Answer:
+        """Return the answer that `outputs`, as `infer` gave them, stand for."""
+        return self.post.finish(outputs)
 
     def answer(self, query: NDArray[Any]) -> Answer:
         """Return the answer to `query`.
@@ -68,6 +81,11 @@ class Pipeline:
         """
         self.prepare(query)
         return self.finish(self.infer())
+
+    def forget(self) -> None:
+        """Drop what earlier queries left behind; only a stream's pre-processing keeps anything."""
+        if isinstance(self.pre, Remembering):
+            self.pre.forget()
 
     def close(self) -> None:
         self.engine.close()
@@ -83,24 +101,43 @@ def open_pipeline(bundle: Bundle, threads: int) -> Pipeline:
     """
     manifest = bundle.manifest
     engine = engine_class(manifest.engine).load(bundle.model_path, manifest.engine_options, threads)
-    return make_pipeline(manifest.pipeline, engine)
+    return make_pipeline(manifest.pipeline, engine, folder=bundle.root)
 
 
-def make_pipeline(pipeline: spec.Pipeline, engine: Engine) -> Pipeline:
+def make_pipeline(
+    pipeline: spec.Pipeline, engine: Engine, folder: Path | None = None, rows: Mapping[str, Array] | None = None
+) -> Pipeline:
     """Check the specification against the loaded model, and allocate the buffers.
 
+    Args:
+        pipeline: What the bundle declares.
+        engine: Loaded.
+        folder: The bundle's, for specifications that name a file of it.
+        rows: Buffers of one query by input, which belong to a batch; null: the pipeline has its own.
     Raises:
         BadBundle: A name, shape, dtype or quantisation differs.
+        EngineUnavailable: The specification needs a library that is not installed.
     """
-    if len(engine.inputs) != 1:
+    taken = _matched("input", spec.input_tensors(pipeline.pre), engine.inputs)
+    if len(taken) < len(engine.inputs):
         listed = ", ".join(value.name for value in engine.inputs)
-        raise BadBundle(f"the model takes {len(engine.inputs)} inputs ({listed}): a pipeline feeds one")
-    names = [value.name for value in engine.outputs]
-    wanted = pipeline.post.output
-    if wanted.name not in names:
-        raise BadBundle(f"the specification names output {wanted.name!r}, the model has {', '.join(names)}")
-    index = names.index(wanted.name)
-    check_tensor("input", pipeline.pre.input, engine.inputs[0])
-    check_tensor("output", wanted, engine.outputs[index])
-    pre = make_pre(pipeline.pre, engine.inputs[0].shape)
-    return Pipeline(engine, pre, make_post(pipeline.post, index))
+        raise BadBundle(f"the model takes {len(engine.inputs)} inputs ({listed}): the specification feeds {len(taken)}")
+    reads = _matched("output", spec.output_tensors(pipeline.post), engine.outputs)
+    shapes = {value.name: value.shape for value in engine.inputs}
+    pre = make_pre(pipeline.pre, Place(shapes, folder, rows or {}))
+    post = make_post(pipeline.post, Surroundings(folder, pre.geometry))
+    feeds = dict(zip(taken, pre.feeds, strict=True))
+    return Pipeline(engine, pre, post, tuple(feeds[place] for place in range(len(feeds))), reads)
+
+
+def _matched(role: str, declared: Sequence[spec.TensorSpec], found: Sequence[TensorInfo]) -> tuple[int, ...]:
+    """Return where each of `declared` stands among the model's; each is checked against its own."""
+    names, places = [value.name for value in found], []
+    for tensor in declared:
+        if tensor.name not in names:
+            raise BadBundle(
+                f"the specification names {role} {tensor.name!r}, the model has {', '.join(map(repr, names))}"
+            )
+        places.append(names.index(tensor.name))
+        check_tensor(role, tensor, found[places[-1]])
+    return tuple(places)

@@ -6,7 +6,7 @@ from agent.errors import BadBundle
 from agent.inference.engines.base import TensorInfo
 from wire.spec import TensorSpec
 
-DTYPES = ("float32", "float16", "int8", "uint8")
+DTYPES = ("float32", "float16", "int8", "uint8", "int32", "int64")
 SCALE_TOLERANCE_RATIO = 1e-5
 """A scale is float32 in the model's file and decimal text in the specification."""
 

@@ -4,19 +4,20 @@ Decides: the framing and its bounds; what a query and an answer look like. Leave
 Light on purpose: the gateway loads no numpy.
 
 A frame is `<II` header bytes, payload bytes, then both. A query is a header of JSON (`encoding, dtype, shape, batch`)
-and its payload. Answers are a payload without a header: numbers only, since a worker whose caches are cold spends
-longer on JSON than on all else. A refusal is a header, `reason, detail`. There is one query at a time, so that none
-needs a name.
+and its payload. Answers are a payload without a header: numbers and the pixels of masks, since a worker whose caches
+are cold spends longer on JSON than on all else. A refusal is a header, `reason, detail`. There is one query at a time,
+so that none needs a name.
 
-    channel.send_answers([((2, 0), (0.9, 0.1))], (1000, 52000, 900))
+    channel.send_answers([Numbers((2, 0), (0.9, 0.1))], (1000, 52000, 900))
 """
 
 import json
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
 
 from agent.errors import AgentError, BadQuery
 
@@ -26,11 +27,31 @@ LARGEST_PAYLOAD_BYTES = 512 * 1024 * 1024
 LARGEST_ANSWERS_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 64 * 1024
 _ANSWERS = struct.Struct("<Iqqq")
-_COUNTS = struct.Struct("<HH")
+_COUNTS = struct.Struct("<HHHII")
+LAYOUTS_KEPT = 1024
+"""Of answers of one workload: one, or one for each number of boxes."""
 
 Header = Mapping[str, Any]
-Numbers = tuple[Sequence[int], Sequence[float]]
-"""One answer: its classes, best first, and their probabilities; or no classes, and values."""
+
+
+class Mask(NamedTuple):
+    """A map of class numbers: a byte a pixel, row by row."""
+
+    rows: int
+    columns: int
+    pixels: bytes
+
+
+class Numbers(NamedTuple):
+    """One answer: its classes, best first, and their probabilities or shares; or no classes, and values."""
+
+    classes: Sequence[int]
+    values: Sequence[float]
+    boxes: Sequence[Sequence[float]] = ()
+    """Left, top, right, bottom of each."""
+    mask: Mask | None = None
+
+
 Times = tuple[int, int, int]
 """Pre-processing, inference, post-processing [ns]."""
 
@@ -53,11 +74,14 @@ def encode_header(header: Header, payload_bytes: int = 0) -> bytes:
 
 def encode_answers(answers: Sequence[Numbers], times_ns: Times) -> bytes:
     """Return the frame of a query's answers: one, or as many as its batch holds."""
-    if len(answers) == 1:
-        return _single(*answers[0], times_ns)
+    if len(answers) == 1 and answers[0].mask is None:
+        return _single(answers[0], times_ns)
     parts = [b"", _ANSWERS.pack(len(answers), *times_ns)]
-    for classes, values in answers:
-        parts.append(_layout(len(classes), len(values)).pack(len(classes), len(values), *classes, *values))
+    for classes, values, boxes, mask in answers:
+        counts = (len(classes), len(values), len(boxes))
+        rows, columns, pixels = mask or (0, 0, b"")
+        flat = chain.from_iterable(boxes)
+        parts += [_layout(*counts).pack(*counts, rows, columns, *classes, *values, *flat), pixels]
     parts[0] = HEAD.pack(0, sum(map(len, parts)))
     return b"".join(parts)
 
@@ -72,31 +96,46 @@ def decode_answers(body: bytes) -> tuple[list[Numbers], Times]:
         count, *times = _ANSWERS.unpack_from(body)
         place, answers = _ANSWERS.size, list[Numbers]()
         for _ in range(count):
-            classes, values = _COUNTS.unpack_from(body, place)
-            layout = _layout(classes, values)
-            numbers = layout.unpack_from(body, place)[2:]
-            answers.append((numbers[:classes], numbers[classes:]))
-            place += layout.size
+            answer, place = _decoded(body, place)
+            answers.append(answer)
     except struct.error as exc:
         raise ChannelBroken(f"no answers: {exc}") from exc
     return answers, (times[0], times[1], times[2])
 
 
-def _single(classes: Sequence[int], values: Sequence[float], times_ns: Times) -> bytes:
-    """Return the frame of one answer, packed at once."""
-    many, some = len(classes), len(values)
-    layout = _whole(many, some)
-    return layout.pack(0, layout.size - HEAD.size, 1, *times_ns, many, some, *classes, *values)
+def _decoded(body: bytes, place: int) -> tuple[Numbers, int]:
+    """Return the answer that begins at `place`, and where it ends."""
+    *counts, rows, columns = _COUNTS.unpack_from(body, place)
+    layout = _layout(*counts)
+    numbers = layout.unpack_from(body, place)[5:]
+    place += layout.size
+    end_classes, end_values = counts[0], counts[0] + counts[1]
+    flat = numbers[end_values:]
+    boxes = tuple(zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True))
+    pixels = body[place : place + rows * columns]
+    if len(pixels) != rows * columns:
+        raise ChannelBroken(f"a mask of {rows} x {columns} pixels has {len(pixels)} bytes")
+    mask = Mask(rows, columns, pixels) if pixels else None
+    return Numbers(numbers[:end_classes], numbers[end_classes:end_values], boxes, mask), place + len(pixels)
 
 
-@cache
-def _whole(classes: int, values: int) -> struct.Struct:
-    return struct.Struct(f"<IIIqqqHH{classes}i{values}d")
+def _single(answer: Numbers, times_ns: Times) -> bytes:
+    """Return the frame of one answer without a mask, packed at once."""
+    classes, values, boxes, _ = answer
+    counts = (len(classes), len(values), len(boxes))
+    layout = _whole(*counts)
+    flat = chain.from_iterable(boxes)
+    return layout.pack(0, layout.size - HEAD.size, 1, *times_ns, *counts, 0, 0, *classes, *values, *flat)
 
 
-@cache
-def _layout(classes: int, values: int) -> struct.Struct:
-    return struct.Struct(f"<HH{classes}i{values}d")
+@lru_cache(LAYOUTS_KEPT)
+def _whole(classes: int, values: int, boxes: int) -> struct.Struct:
+    return struct.Struct(f"<IIIqqqHHHII{classes}i{values}d{4 * boxes}d")
+
+
+@lru_cache(LAYOUTS_KEPT)
+def _layout(classes: int, values: int, boxes: int) -> struct.Struct:
+    return struct.Struct(f"<HHHII{classes}i{values}d{4 * boxes}d")
 
 
 def sizes(head: bytes) -> tuple[int, int]:
@@ -153,7 +192,8 @@ class Channel:
         """Send a query's answers; a gateway that is gone does not hear them."""
         frame = encode_answers(answers, times_ns)
         if len(frame) > LARGEST_ANSWERS_BYTES:
-            detail = f"the answers take {len(frame)} bytes, {LARGEST_ANSWERS_BYTES} are allowed: ask fewer at a time"
+            remedy = "ask fewer at a time" if len(answers) > 1 else "send a smaller picture, or serve with resize: none"
+            detail = f"the answers take {len(frame)} bytes, {LARGEST_ANSWERS_BYTES} are allowed: {remedy}"
             self.refuse(BadQuery.reason, detail)
             return
         self._send(frame)

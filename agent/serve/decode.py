@@ -1,13 +1,15 @@
 """A query's bytes -> an array. This runs in the worker, behind its sandbox: the gateway never looks inside.
 
-Decides: encodings, dtypes, that nothing is unpickled, and that JSON holds finite numbers and nothing else. Leaves out:
-whether the array fits the bundle (`pre.py`).
+Decides: encodings, dtypes, that nothing is unpickled, and that JSON holds finite numbers and nothing else, or a text:
+that becomes an array of bytes (`S`), which no pre-processing of numbers takes for some. Leaves out: whether the array
+fits the bundle (`agent/inference/pre`).
 """
 
 import codecs
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +25,8 @@ LARGEST_AXES = 8
 NUMBERS_ONLY = b"0123456789+-.eE,[] \t\r\n"
 """All that nested lists of numbers are written with: no text, no object, neither true, null, NaN nor Infinity."""
 SHOWN_BYTES = 20
+LARGEST_TEXTS_BYTES = 2**28
+_TEXTS = re.compile(rb'\s*\[\s*"')
 _HEADS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -70,6 +74,8 @@ class Form:
         """
         if len(payload) == self._bytes:
             return np.ndarray(self._shape, self._dtype, payload)
+        if self.batch and self._fields[0] == "json" and _TEXTS.match(payload):
+            return _decoded_texts(bytes(payload))
         return decode_query(bytes(payload), *self._fields)
 
 
@@ -95,8 +101,24 @@ def _npy(payload: bytes) -> NDArray[Any]:
     return numbers.reshape(shape[::-1]).T if fortran else numbers.reshape(shape)
 
 
+def _decoded_texts(payload: bytes) -> NDArray[Any]:
+    """Return the texts of a batch, shape (n,)."""
+    try:
+        texts = json.loads(payload)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a list of texts holds something else besides")
+        encoded = [text.encode() for text in texts]
+    except (ValueError, RecursionError) as exc:
+        raise BadQuery(f"not a list of texts (json): {str(exc)[:300]}") from exc
+    if len(encoded) * max(map(len, encoded)) > LARGEST_TEXTS_BYTES:  # each takes as much room as the longest
+        raise BadQuery(f"{len(encoded)} texts, the longest of {max(map(len, encoded))} bytes: ask fewer at a time")
+    return np.array(encoded)
+
+
 def _json(payload: bytes) -> NDArray[Any]:
     payload = payload.removeprefix(codecs.BOM_UTF8)
+    if payload.lstrip()[:1] == b'"':
+        return np.array(json.loads(payload).encode())
     # numpy would take "1", true and null as numbers; a pass over the text is far cheaper than a look at each value.
     if other := payload.translate(None, NUMBERS_ONLY):
         place = payload.index(other[:1])
@@ -112,7 +134,7 @@ def _json(payload: bytes) -> NDArray[Any]:
 
 
 def decode_value(query: Any) -> NDArray[Any]:
-    """Return the array that nested lists stand for.
+    """Return the array that nested lists, or a text, stand for.
 
     Raises:
         BadQuery: They stand for none.

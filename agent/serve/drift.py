@@ -1,8 +1,9 @@
 """What the queries of a worker look like, sampled: so that a drift of the inputs shows before the answers go wrong.
 
 Decides: which queries are looked at, and which numbers stand for one. Leaves out: what is a drift (whoever compares).
-A table's query (one axis) gives its first features, each by its index; any other query gives `mean`, `deviation`,
-`smallest` and `largest` over its elements, and `missing_ratio` once any was no finite number.
+A table's query (one axis) gives its first features, each by its index; a text gives its length in `bytes`; any other
+query gives `mean`, `deviation`, `smallest` and `largest` over its elements, and `missing_ratio` once any was no finite
+number.
 
     inputs.look(query); line["inputs"] = inputs.take()
 """
@@ -53,6 +54,9 @@ class InputSketches:
 
 def summarised(query: NDArray[Any]) -> Iterator[tuple[str, float]]:
     """Yield the names and numbers that stand for a query; NaN where there is none."""
+    if query.dtype.kind == "S":
+        yield "bytes", float(len(query.item()))
+        return
     if query.ndim == 1:
         yield from zip(map(str, range(MOST_FEATURES)), query[:MOST_FEATURES].tolist(), strict=False)
         return

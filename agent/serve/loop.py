@@ -5,6 +5,7 @@ worker ends (told to stop, it answers what its channel still holds), and how lon
 process around it (`worker.py`), queues and pacing (`agent/gateway`).
 """
 
+import base64
 import gc
 import math
 import threading
@@ -21,7 +22,7 @@ from agent.inference.kernels.compiled import loaded_form
 from agent.inference.pipeline import open_pipeline
 from agent.inference.post import Answer
 from agent.measure.memory import rss_bytes
-from agent.serve.channel import Channel, Silent
+from agent.serve.channel import Channel, Mask, Numbers, Silent
 from agent.serve.commands import CommandReader
 from agent.serve.decode import Form, decode_value
 from agent.serve.metrics import QueryTimes, ServingMetrics
@@ -60,6 +61,7 @@ class ServingLoop:
         bundle = order_bundle(order.bundle_dir, order.manifest, order.root)
         self._pipeline = open_pipeline(bundle, order.threads)
         self._pipeline.answer(golden_inputs(bundle)[0])
+        self._pipeline.forget()
         self._metrics = ServingMetrics(order.workload, manifest_digest(bundle.manifest))
         self._interval_s = order.metrics_interval_s
         self._metrics_at = math.inf
@@ -171,7 +173,7 @@ class ServingLoop:
                     self._send_all(channel, query)
                 else:
                     answer, times = self._timed(query)
-                    channel.send_answers(((answer.classes, answer.values),), (times.pre, times.infer, times.post))
+                    channel.send_answers((numbers_of(answer),), (times.pre, times.infer, times.post))
             except BadQuery as exc:
                 self._metrics.refused(exc.reason)
                 channel.refuse(exc.reason, str(exc))
@@ -192,7 +194,7 @@ class ServingLoop:
         if answered is None:
             return
         pre, infer, post = (sum(spent) for spent in zip(*((t.pre, t.infer, t.post) for _, t in answered), strict=True))
-        channel.send_answers([(answer.classes, answer.values) for answer, _ in answered], (pre, infer, post))
+        channel.send_answers([numbers_of(answer) for answer, _ in answered], (pre, infer, post))
 
     def _answer_all(self, channel: Channel, query: NDArray[Any]) -> list[Answered] | None:
         """Answer a batch's queries; None where nobody waits for the answers any more.
@@ -244,7 +246,22 @@ class ServingLoop:
         self._say("metrics", workload_metrics=self._metrics.take())
 
 
+def numbers_of(answer: Answer) -> Numbers:
+    """Return an answer as the channel carries it: labels are put to it by the gateway, which has them."""
+    if answer.mask is None:
+        return Numbers(answer.classes, answer.values, answer.boxes)
+    rows, columns = answer.mask.shape
+    return Numbers(answer.classes, answer.values, answer.boxes, Mask(rows, columns, answer.mask.tobytes()))
+
+
 def as_document(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON holds it: a value that is not finite becomes null."""
+    """Return an answer as JSON holds it: a value that is not finite becomes null, a mask's bytes base64."""
     values = [value if math.isfinite(value) else None for value in answer.values]
-    return {"classes": answer.classes, "labels": answer.labels, "values": values}
+    found: dict[str, Any] = {"classes": answer.classes, "labels": answer.labels, "values": values}
+    if answer.boxes:
+        found["boxes"] = answer.boxes
+    if answer.mask is not None:
+        rows, columns = answer.mask.shape
+        pixels = base64.b64encode(answer.mask.tobytes()).decode("ascii")
+        found["mask"] = {"rows": rows, "columns": columns, "pixels": pixels}
+    return found

@@ -2,6 +2,7 @@
 
 Decides: what is counted, and that labels and reasons are bounded. Leaves out: sending (the control process), and what
 never reached a worker (`agent/gateway/counts.py`).
+Of several boxes the best one counts, of a map the largest class; an answer without a class is counted as a query alone.
 It runs once a query: plain numbers and dictionaries, no message is made before the interval ends.
 """
 
@@ -103,7 +104,7 @@ class ServingMetrics:
             label = OTHER_LABEL
         predictions[label] = predictions.get(label, 0) + 1
         sure = answer.values[0]
-        if sure == sure:  # a score that is no number says nothing of confidence
+        if answer.mask is None and sure == sure:  # a share of pixels is none, nor is what is no number
             self._confidence[int(min(max(sure, 0.0), 0.999) * CONFIDENCE_BINS)] += 1
 
     def _start(self) -> None:

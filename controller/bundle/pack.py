@@ -17,10 +17,11 @@ from controller.bundle.golden import golden_spec
 from controller.compress.variant import Variant
 from controller.errors import UnusableData, UnusableModel
 from controller.models.folder import ModelFolder
+from controller.models.queries import as_queries
 from wire.artifact import FileEntry
 from wire.canonical import sha256_hex
 from wire.manifest import BundleManifest, DatasetManifest, Format
-from wire.spec import Kind
+from wire.spec import Kind, bundle_files
 
 _FORMATS: Mapping[str, Format] = {"onnx": "onnx", "tflite": "tflite"}
 
@@ -38,13 +39,14 @@ def pack_bundle(
 
     Args:
         variant: Its file is the bundle's model.
-        model: Gives name, version and kind.
+        model: Gives name, version and kind, and the files that the pipeline names.
         golden_inputs: Raw queries, synthetic, shape (n, ...), n >= 1.
         golden_outputs: Raw outputs of this variant for them, float32, shape (n, ...).
         evaluation_digest: Artifact digest of the evaluation set, if devices may have it.
         store: Where it is kept; the same bundle is kept once.
     Raises:
-        UnusableModel: A format that bundles do not carry, or golden arrays that do not fit each other.
+        UnusableModel: A format that bundles do not carry, a file of the pipeline that is missing, or golden arrays that
+            do not fit each other.
         DiskFull: No room; nothing is left behind.
     """
     if variant.format not in _FORMATS:
@@ -56,9 +58,13 @@ def pack_bundle(
     model_file = f"model.{variant.format}"
     contents = {
         model_file: variant.model_file.read_bytes(),
-        golden.inputs: npy_bytes(np.ascontiguousarray(golden_inputs, dtype=np.float32)),
+        golden.inputs: npy_bytes(as_queries(golden_inputs, variant.pipeline.pre.kind)),
         golden.outputs: npy_bytes(outputs),
     }
+    for field, name in bundle_files(variant.pipeline).items():
+        if name in contents:
+            raise UnusableModel(f"{variant.name}: {field} is {name!r}, which is a file of every bundle: rename it")
+        contents[name] = model.inside(name, field).read_bytes()
     manifest = BundleManifest(
         model=model.name,
         model_version=model.version,
@@ -91,7 +97,8 @@ def pack_dataset(
         raise UnusableData(
             f"data set {name}: {len(inputs)} inputs, {given} labels; as many of both are needed, at least one"
         )
-    contents = {"inputs.npy": npy_bytes(np.ascontiguousarray(inputs, dtype=np.float32))}
+    stored = inputs if inputs.dtype.kind in "iu" else inputs.astype(np.float32)
+    contents = {"inputs.npy": npy_bytes(np.ascontiguousarray(stored))}
     if labels is not None:
         contents["labels.npy"] = npy_bytes(np.ascontiguousarray(labels))
     manifest = DatasetManifest(

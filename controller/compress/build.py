@@ -114,6 +114,7 @@ def build_one(recipe: Recipe, form: str, context: BuildContext) -> Variant | Fai
         wall_s=time.monotonic() - started,
         cached=hits,
         notes=artifact.notes,
+        model_root=context.model.root,
     )
 
 
@@ -130,6 +131,10 @@ def _pass_result(name: str, step: PassStep, artifact: Artifact, context: BuildCo
     chosen = find_pass(step.name)
     if reason := chosen.applies(EVERYTHING, artifact):
         raise PassFailed(step.name, reason)
+    if chosen.needs.calibration and context.model.takes_text:
+        raise PassFailed(
+            step.name, "calibration runs models of one float input, and this one takes tokens; use quantize_dynamic"
+        )
     calibration = context.calibration.get(artifact.format) if chosen.needs.calibration else None
     key = pass_key(chosen, step.parameters, artifact, calibration[1] if calibration else "", context.seed)
     entry = context.cache.get_or_make(key, lambda folder: _run_child(step, artifact, folder, calibration, context))
@@ -178,7 +183,7 @@ def _run_child(
 
 def _kept_calibration(model: ModelFolder, queries: NDArray[Any], cache: PassCache) -> dict[str, tuple[Path, str]]:
     """Write the model inputs of the calibration queries once per format; passes read them as a memory map."""
-    if len(queries) == 0:
+    if len(queries) == 0 or model.takes_text:
         return {}
     kept: dict[str, tuple[Path, str]] = {}
     for form in model.spec.formats:

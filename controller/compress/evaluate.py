@@ -133,6 +133,8 @@ def _judged(
         scores = metrics.classification_metrics(predicted, samples.labels, outputs.shape[1])
         per_class = metrics.per_class_metrics(predicted, samples.labels, outputs.shape[1])
         return scores, per_class, predicted == samples.labels, None
+    if not isinstance(post, RegressionPost):
+        raise UnusableModel(f"a {post.kind} model has no metric that variants are chosen by")
     values = in_units(outputs, post)
     return metrics.regression_metrics(values, samples.labels), [], None, values
 

@@ -20,6 +20,7 @@ class Variant:
 
     name: unique in a deploy. recipe: as validated, empty for the baseline. lineage: passes with their parameters, in
     order. precision: `float32`, `float16`, `int8`, `int8-dynamic` or `int8-weights`. cached: no pass had to run.
+    model_root: the model's folder, for files that the pipeline names; null where it names none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Variant:
     wall_s: float = 0.0
     cached: bool = False
     notes: tuple[str, ...] = field(default=())
+    model_root: Path | None = None
 
     @property
     def disk_bytes(self) -> int:
@@ -67,6 +69,7 @@ def baseline_variant(model: ModelFolder) -> Variant:
         engine_options={},
         model_file=model.file(form),
         pipeline=model.pipeline(form),
+        model_root=model.root,
     )
 
 

@@ -10,7 +10,7 @@ Decides: which ONNX files are refused and why, and which bytes stand for a model
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import onnx
 
 _DTYPES: dict[int, DType] = {1: "float32", 10: "float16", 3: "int8", 2: "uint8"}  # onnx.TensorProto.DataType
+_TOKENS: dict[int, DType] = {6: "int32", 7: "int64"}
+"""What goes in as numbers of tokens, and never comes out: no answer is read from such an output."""
 
 
 def parse_onnx(path: Path) -> onnx.ModelProto:
@@ -112,15 +114,17 @@ def onnx_signature(model: onnx.ModelProto) -> Signature:
         UnusableModel: An input or output is not a tensor of a type that a bundle carries.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = tuple(_tensor_spec(value) for value in model.graph.input if value.name not in weights)
-    return Signature(inputs, tuple(_tensor_spec(value) for value in model.graph.output))
+    known = {**_DTYPES, **_TOKENS}
+    inputs = tuple(_tensor_spec(value, known) for value in model.graph.input if value.name not in weights)
+    return Signature(inputs, tuple(_tensor_spec(value, _DTYPES) for value in model.graph.output))
 
 
-def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+def _tensor_spec(value: onnx.ValueInfoProto, known: Mapping[int, DType]) -> TensorSpec:
     tensor = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or tensor.elem_type not in _DTYPES:
+    if not value.type.HasField("tensor_type") or tensor.elem_type not in known:
+        *most, last = known.values()
         raise UnusableModel(
-            f"{value.name!r} has element type {tensor.elem_type}; float32, float16, int8 and uint8 are supported"
+            f"{value.name!r} has element type {tensor.elem_type}; {', '.join(most)} and {last} are supported"
         )
     if not tensor.HasField("shape"):
         raise UnusableModel(
@@ -129,7 +133,7 @@ def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
     shape = tuple(
         axis.dim_value if axis.HasField("dim_value") and axis.dim_value > 0 else -1 for axis in tensor.shape.dim
     )
-    return TensorSpec(name=value.name, shape=shape, dtype=_DTYPES[tensor.elem_type])
+    return TensorSpec(name=value.name, shape=shape, dtype=known[tensor.elem_type])
 
 
 def constant_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

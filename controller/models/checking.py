@@ -18,7 +18,8 @@ from controller.convert.signature import Signature
 from controller.errors import UnusableModel
 from controller.models.card import CARD
 from controller.models.folder import FILE_NAME, ModelFolder
-from controller.models.samples import calibration_samples, evaluation_samples
+from controller.models.samples import JUDGED, calibration_samples, evaluation_samples
+from wire.spec import Pipeline, output_tensors
 
 FACTS = "facts.json"
 
@@ -38,12 +39,13 @@ def check_model(model: ModelFolder, folder: Path, samples: Path | None = None) -
     for form in model.spec.formats:
         path = model.file(form)
         if form == "onnx":
-            _check_onnx_file(path)
+            _check_onnx_file(path, is_text=model.takes_text)
         pipeline = model.pipeline(form)
         facts["formats"][form] = {
             "bytes": path.stat().st_size,
             "input": pipeline.pre.input.model_dump(mode="json"),
             "output": pipeline.post.output.model_dump(mode="json"),
+            **_further(pipeline),
             **_inspected(form, path),
         }
     if model.spec.data is not None:
@@ -51,21 +53,30 @@ def check_model(model: ModelFolder, folder: Path, samples: Path | None = None) -
     (folder / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
 
 
+def _further(pipeline: Pipeline) -> dict[str, Any]:
+    """Return the outputs besides the first that post-processing reads."""
+    further = output_tensors(pipeline.post)[1:]
+    return {"further_outputs": [tensor.model_dump(mode="json") for tensor in further]} if further else {}
+
+
 def _check_labelled(model: ModelFolder, folder: Path, named: Path | None) -> dict[str, int]:
     scratch = folder / ".samples"
     try:
-        evaluation = evaluation_samples(model, scratch, named=named)
+        evaluation = len(evaluation_samples(model, scratch, named=named)) if model.kind in JUDGED else 0
         calibration = calibration_samples(model, scratch, named=named)
-        return {"evaluation": len(evaluation), "calibration": len(calibration)}
+        return {"evaluation": evaluation, "calibration": len(calibration)}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check_onnx_file(path: Path) -> None:
+def _check_onnx_file(path: Path, is_text: bool) -> None:
     model = parse_onnx(path)
     check_onnx(model, path)
     check_finite(model, path)
-    check_shapes(onnx_signature(model), path)
+    if is_text:
+        check_token_shapes(onnx_signature(model), path)
+    else:
+        check_shapes(onnx_signature(model), path)
 
 
 def check_shapes(signature: Signature, path: Path) -> None:
@@ -76,13 +87,32 @@ def check_shapes(signature: Signature, path: Path) -> None:
     """
     source = signature.input()
     if source.dtype not in ("float32", "float16"):
-        raise UnusableModel(f"{path}: the input {source.name!r} is {source.dtype}; import the float model")
+        raise UnusableModel(
+            f"{path}: the input {source.name!r} is {source.dtype}; import the float model, or a model of text as a "
+            f"folder whose model.yaml says `pre.kind: text`"
+        )
     if len(source.shape) < 2:
         raise UnusableModel(f"{path}: the input has shape {source.shape}; (batch, …) with two or more axes is needed")
     if source.shape[0] not in (-1, 1):
         raise UnusableModel(f"{path}: the batch is fixed at {source.shape[0]}; export with a free batch or with 1")
     if -1 in source.shape[1:]:
         raise UnusableModel(f"{path}: the input has shape {source.shape}; only the batch (first axis) may be free")
+
+
+def check_token_shapes(signature: Signature, path: Path) -> None:
+    """Refuse a model whose inputs are not numbers of tokens, of shape (batch, tokens).
+
+    Raises:
+        UnusableModel: One is of another type or shape, or its batch is fixed.
+    """
+    for source in signature.inputs:
+        if source.dtype not in ("int32", "int64"):
+            raise UnusableModel(f"{path}: tokens are int32 or int64, the input {source.name!r} is {source.dtype}")
+        if len(source.shape) != 2 or source.shape[0] not in (-1, 1):
+            raise UnusableModel(
+                f"{path}: the input {source.name!r} has shape {source.shape}; (batch, tokens) with a free batch or 1 "
+                f"is needed"
+            )
 
 
 def _inspected(form: str, path: Path) -> dict[str, Any]:

@@ -14,13 +14,15 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from controller.config.yaml_file import load_yaml
-from controller.convert.signature import Signature, read_signature
+from controller.convert.signature import read_signature
 from controller.errors import NotFound, UnusableModel
+from controller.models.fitting import check_fit, further_inputs, model_ends
 from wire.base import Name
 from wire.manifest import Format
-from wire.spec import Kind, Pipeline, PostSpec, PreSpec, SeriesPre, TensorSpec
+from wire.spec import Kind, Pipeline, PostSpec, PreSpec, bundle_files
 
 FILE_NAME = "model.yaml"
+HEADS_WITH_SCORES = ("ssd", "boxes")
 _UNKNOWN_INPUT = {"name": "unread", "shape": [-1], "dtype": "float32"}
 _PRE: TypeAdapter[Any] = TypeAdapter(PreSpec)
 _POST: TypeAdapter[Any] = TypeAdapter(PostSpec)
@@ -36,6 +38,12 @@ class FormatEntry(_Strict):
     file: str
     input: str | None = None
     output: str | None = None
+    scores: str | None = None
+    """Output with the scores of a detection head that has two; may be left out where the file has just two outputs."""
+    mask: str | None = None
+    """Input of a model of text: 1 for a token, 0 for padding."""
+    types: str | None = None
+    """Input of a model of text: the tokens' types."""
     layout: Literal["NCL", "NLC"] | None = None
 
 
@@ -88,13 +96,32 @@ class ModelYaml(_Strict):
     def _pipeline_is_well_formed(self) -> Self:
         if "input" in self.pre or "output" in self.post:
             raise ValueError("pre.input and post.output follow from the model's file: leave them out")
+        if "mask" in self.pre or "types" in self.pre:
+            raise ValueError("pre.mask and pre.types follow from the model's file: name the inputs in formats.FORMAT")
+        if "scores" in self.post:
+            raise ValueError("post.scores follows from the model's file: name the output in formats.FORMAT.scores")
         _checked(_PRE, "pre", {**self.pre, "input": _UNKNOWN_INPUT})
-        post = _checked(_POST, "post", {**self.post, "output": _UNKNOWN_INPUT})
+        scores = {"scores": _UNKNOWN_INPUT} if self.has_scores else {}
+        post = _checked(_POST, "post", {**self.post, "output": _UNKNOWN_INPUT, **scores})
         if post.kind != self.kind:
             raise ValueError(f"post.kind is {post.kind!r} where the model's kind is {self.kind!r}")
         if "onnx" not in self.formats and "tflite" not in self.formats:
             raise ValueError("formats needs onnx or tflite")
+        if not self.has_scores and (named := [form for form, entry in self.formats.items() if entry.scores]):
+            raise ValueError(f"formats.{named[0]}.scores: only the detection heads ssd and boxes have such an output")
         return self
+
+    @model_validator(mode="after")
+    def _further_inputs_belong_to_text(self) -> Self:
+        for form, entry in self.formats.items():
+            if (entry.mask or entry.types) and self.pre.get("kind") != "text":
+                raise ValueError(f"formats.{form}.mask and .types: only models of text have such inputs")
+        return self
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether post-processing reads a second output, with scores."""
+        return self.post.get("kind") == "detection" and self.post.get("head") in HEADS_WITH_SCORES
 
 
 @dataclass(frozen=True)
@@ -146,6 +173,11 @@ class ModelFolder:
         return tuple(self.spec.post.get("labels", self.spec.post.get("names", ())))
 
     @property
+    def takes_text(self) -> bool:
+        """Whether queries are text, and the model's inputs numbers of tokens."""
+        return self.spec.pre.get("kind") == "text"
+
+    @property
     def baseline_format(self) -> Format:
         """The format of the uncompressed model with which variants are compared."""
         return "onnx" if "onnx" in self.spec.formats else "tflite"
@@ -189,15 +221,19 @@ class ModelFolder:
         path = file or self.file(form)
         signature = read_signature(form, path)
         original = signature if file is None else read_signature(form, self.file(form))
-        source, result = _ends(signature, original, entry)
+        source, results = model_ends(signature, original, entry, self.spec.has_scores)
         pre: dict[str, Any] = {**self.spec.pre, "input": source.model_dump()}
         if self.spec.pre.get("kind") == "series" and entry.layout:
             pre["layout"] = entry.layout
+        if self.takes_text:
+            pre.update(further_inputs(signature, original, entry))
         pipeline = Pipeline(
             pre=_checked(_PRE, "pre", pre),
-            post=_checked(_POST, "post", {**self.spec.post, "output": result.model_dump()}),
+            post=_checked(_POST, "post", {**self.spec.post, **results}),
         )
-        _check_fit(pipeline, path)
+        check_fit(pipeline, path)
+        for field, name in bundle_files(pipeline).items():
+            self.inside(name, field)
         return pipeline
 
     def _entry(self, form: str) -> FormatEntry:
@@ -205,15 +241,6 @@ class ModelFolder:
             if known == form:
                 return entry
         raise UnusableModel(f"{self.identity} has no {form} file; it has {', '.join(self.spec.formats)}")
-
-
-def _ends(signature: Signature, original: Signature, entry: FormatEntry) -> tuple[TensorSpec, TensorSpec]:
-    """Return input and output; where a pass renamed them, they are found by their place in the original."""
-    source, result = original.input(entry.input), original.output(entry.output)
-    place_in, place_out = original.inputs.index(source), original.outputs.index(result)
-    if len(signature.inputs) <= place_in or len(signature.outputs) <= place_out:
-        raise UnusableModel(f"the variant lost the input {source.name!r} or the output {result.name!r}")
-    return signature.inputs[place_in], signature.outputs[place_out]
 
 
 def _checked(adapter: TypeAdapter[Any], field: str, document: dict[str, Any]) -> Any:
@@ -237,24 +264,3 @@ def _unknown_keys(part: BaseModel, at: str) -> list[str]:
         if isinstance(value, BaseModel):
             found += _unknown_keys(value, f"{at}.{name}")
     return found
-
-
-def _check_fit(pipeline: Pipeline, path: Path) -> None:
-    """Refuse a pipeline whose declared sizes are not the file's."""
-    shape = pipeline.pre.input.shape
-    if isinstance(pipeline.pre, SeriesPre):
-        pre = pipeline.pre
-        declared: tuple[int, ...] = (pre.channels, pre.length) if pre.layout == "NCL" else (pre.length, pre.channels)
-    elif pipeline.pre.kind == "table":
-        declared = (pipeline.pre.features,)
-    else:
-        declared = shape[1:]
-    fits = len(shape) == len(declared) + 1 and all(
-        have in (want, -1) for have, want in zip(shape[1:], declared, strict=True)
-    )
-    if not fits:
-        raise UnusableModel(f"{path}: the model takes {shape}, `pre` declares (batch, {', '.join(map(str, declared))})")
-    labels = pipeline.post.labels if pipeline.post.kind == "classification" else ()
-    classes = pipeline.post.output.shape[-1] if pipeline.post.output.shape else -1
-    if labels and classes not in (-1, len(labels)):
-        raise UnusableModel(f"{path}: the model has {classes} outputs, `post.labels` names {len(labels)} classes")

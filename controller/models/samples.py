@@ -21,18 +21,24 @@ from controller.bundle.atomic import write_whole
 from controller.errors import UnusableData
 from controller.models.folder import FactorySamples, ModelFolder, NpzSamples
 from controller.models.npz import read_npz
-from wire.spec import Kind, Pipeline, SeriesPre, TablePre
+from controller.models.preprocess.text import made_up_texts
+from controller.models.queries import as_queries, check_queries, drawn_queries
+from wire.spec import Kind, Pipeline, TextPre
 
-Inputs = NDArray[np.float32]
+Inputs = NDArray[Any]
 Labels = NDArray[Any]
+
+JUDGED: tuple[Kind, ...] = ("classification", "regression")
+"""Kinds with a metric. Of the others only queries are read, to calibrate with."""
 
 
 @dataclass(frozen=True)
 class LabelledData:
     """Raw queries and what is true of them.
 
-    inputs: float32, shape (n, ...) as the pipeline takes them. labels: int64 (n,) for classification, float32 (n, k)
-    for regression. digest: SHA-256 over both arrays.
+    inputs: Shape (n, ...) as the pipeline takes them; float32, but whole numbers of pictures, sound and text. labels:
+    int64 (n,) for classification, float32 (n, k) for regression, (n, 0) for what has no metric. digest: SHA-256 over
+    both arrays.
     """
 
     name: str
@@ -53,8 +59,14 @@ def evaluation_samples(model: ModelFolder, cache: Path, *, named: Path | None = 
         cache: Keeps what was loaded.
         named: The user's `.npz`, for messages, where the model's is our copy of it.
     Raises:
-        UnusableData: Missing, empty, or not what the model takes; the text says which and what was expected.
+        UnusableData: Missing, empty, or not what the model takes; the text says which and what was expected. Or no
+            metric judges models of this kind.
     """
+    if model.kind not in JUDGED:
+        raise UnusableData(
+            f"{model.identity} does {model.kind}: no metric judges its variants yet, so none can be chosen; "
+            f"models of {' and '.join(JUDGED)} can be deployed"
+        )
     return _load(model, "evaluation", cache, named)
 
 
@@ -67,21 +79,23 @@ def calibration_samples(model: ModelFolder, cache: Path, at_most: int = 512, *, 
 def golden_inputs(model: ModelFolder, cache: Path, count: int = 16, seed: int = 2017) -> Inputs:
     """Return synthetic queries for the self-test.
 
-    From the folder's golden factory, else drawn evenly from each element's range in the calibration samples. Never a
+    From the folder's golden factory, else drawn evenly from each element's range in the calibration samples, and for
+    text from the tokeniser's own vocabulary. Never a
     row of the evaluation set: a bundle goes to every device, the samples need not.
     """
-    source = model.spec.data
+    source, kind = model.spec.data, str(model.spec.pre.get("kind"))
     if isinstance(source, FactorySamples) and source.golden:
-        made = np.asarray(_function(model, source.golden)(count), dtype=np.float32)
+        made = as_queries(_function(model, source.golden)(count), kind)
         if len(made) != count or not np.isfinite(made).all():
             raise UnusableData(
                 f"{source.golden} of {model.identity} gave {made.shape} golden inputs, {count} were asked for"
             )
         return made
     known = _load(model, "calibration", cache).inputs
-    low, high = np.nanmin(known, axis=0), np.nanmax(known, axis=0)
-    drawn = np.random.default_rng(seed).uniform(low, high, (count, *known.shape[1:]))
-    return drawn.astype(np.float32)
+    pre = model.pipeline(model.baseline_format).pre
+    if isinstance(pre, TextPre):
+        return made_up_texts(pre, model.inside(pre.tokeniser, "pre.tokeniser"), (count, known.shape[1]), seed)
+    return drawn_queries(known, kind, count, seed)
 
 
 def stratified_rows(labels: Labels, kind: Kind, count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -107,7 +121,7 @@ def check_samples(samples: LabelledData, pipeline: Pipeline, where: str) -> None
         raise UnusableData(f"{where}: no samples; give inputs and labels of at least one sample")
     if len(labels) != len(inputs):
         raise UnusableData(f"{where}: {len(inputs)} inputs and {len(labels)} labels; each sample needs one label")
-    _check_shape(inputs, pipeline, where)
+    check_queries(inputs, pipeline.pre, where)
     nan_allowed = getattr(pipeline.pre, "nan", "error") != "error"
     if not nan_allowed and not np.isfinite(inputs).all():
         row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
@@ -118,22 +132,6 @@ def check_samples(samples: LabelledData, pipeline: Pipeline, where: str) -> None
         _check_range(labels, pipeline, where)
     elif not np.isfinite(labels).all():
         raise UnusableData(f"{where}: a label is NaN or infinite")
-
-
-def _check_shape(inputs: Inputs, pipeline: Pipeline, where: str) -> None:
-    pre = pipeline.pre
-    if isinstance(pre, SeriesPre):
-        want: tuple[int, ...] = (pre.channels, pre.length if pre.resize == "error" else -1)
-    elif isinstance(pre, TablePre):
-        want = (pre.features,)
-    else:
-        want = pre.input.shape[1:]
-    have = inputs.shape[1:]
-    if len(have) != len(want) or any(
-        size not in (asked, -1) and asked != -1 for size, asked in zip(have, want, strict=True)
-    ):
-        asked = ", ".join("any" if size == -1 else str(size) for size in want)
-        raise UnusableData(f"{where}: inputs have shape {inputs.shape}, the model takes (n, {asked})")
 
 
 def _check_range(labels: Labels, pipeline: Pipeline, where: str) -> None:
@@ -188,16 +186,17 @@ def _from_npz(model: ModelFolder, source: NpzSamples, part: str, named: Path | N
     shown = named or path
     arrays = read_npz(path, shown)
     separate = source.train_inputs is not None and source.train_labels is not None
-    pair = (source.inputs, source.labels)
+    pair: tuple[str, ...] = (source.inputs, source.labels)
     if separate and part == "calibration":
         pair = (str(source.train_inputs), str(source.train_labels))
+    pair = pair if model.kind in JUDGED else pair[:1]
     for name in pair:
         if name not in arrays:
             raise UnusableData(f"{shown}: no array {name!r}; it has {', '.join(arrays) or 'none'}")
-    where = str(shown) if pair == ("inputs", "labels") else f"{shown} ({pair[0]}, {pair[1]})"
-    whole = _labelled(model, part, arrays[pair[0]], arrays[pair[1]], where)
+    where = str(shown) if pair in (("inputs", "labels"), ("inputs",)) else f"{shown} ({', '.join(pair)})"
+    whole = _labelled(model, part, arrays[pair[0]], arrays[pair[-1]], where)
     check_samples(whole, model.pipeline(model.baseline_format), where)
-    return whole if separate else _part_of(whole, source, part, where)
+    return whole if separate or model.kind not in JUDGED else _part_of(whole, source, part, where)
 
 
 def _part_of(whole: LabelledData, source: NpzSamples, part: str, where: str) -> LabelledData:
@@ -212,12 +211,18 @@ def _part_of(whole: LabelledData, source: NpzSamples, part: str, where: str) -> 
 
 def _labelled(model: ModelFolder, part: str, inputs: Any, labels: Any, where: str) -> LabelledData:
     try:
-        plain = np.ascontiguousarray(inputs, dtype=np.float32)
-        raw = np.asarray(labels)
-        known: Labels = _classes(raw, where) if model.kind == "classification" else _columns(raw)
+        plain = as_queries(inputs, str(model.spec.pre.get("kind")))
+        known = _known(model.kind, plain, labels, where)
     except (TypeError, ValueError) as exc:
         raise UnusableData(f"{where}: not numbers of one shape: {exc}") from exc
     return LabelledData(f"{model.name}-{part}", model.kind, plain, known, arrays_digest(plain, known))
+
+
+def _known(kind: Kind, inputs: Inputs, labels: Any, where: str) -> Labels:
+    if kind not in JUDGED:
+        return np.zeros((len(inputs), 0), np.float32)
+    raw = np.asarray(labels)
+    return _classes(raw, where) if kind == "classification" else _columns(raw)
 
 
 def _classes(labels: NDArray[Any], where: str) -> NDArray[np.int64]:

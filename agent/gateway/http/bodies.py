@@ -3,8 +3,8 @@
 Decides: which forms there are and what can be told without decoding. Leaves out: whether the query fits the model
 (the worker says `bad_query`).
 
-JSON: an object with one member, `query` or `queries`. The array's text goes to the worker as it is; a text that only
-looks like such an object from its two ends is refused there.
+JSON: an object with one member, `query` or `queries`. The text of the array, or of the string where a model takes
+text, goes to the worker as it is; what only looks like such an object from its two ends is refused there.
 """
 
 import math
@@ -32,11 +32,11 @@ ITEM_BYTES = {
 }
 MOST_AXES = 8
 MAGIC = b"\x93NUMPY"
-_HEAD = re.compile(rb'\s*\{\s*"(query|queries)"\s*:\s*(?=\[)')
-_TAIL = re.compile(rb"\]\s*\}\s*\Z")
+_HEAD = re.compile(rb'\s*\{\s*"(query|queries)"\s*:\s*(?=[\["])')
+_TAIL = re.compile(rb'[\]"]\s*\}\s*\Z')
 _TAIL_BYTES = 256
-"""White space after the array is looked through so far."""
-_WANTED = 'send {"query": […]} with one query, or {"queries": […, …]} with several'
+"""White space after the array or string is looked through so far."""
+_WANTED = 'send {"query": […]} with one query (a string for text), or {"queries": […, …]} with several'
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from agent.gateway.http.bodies import FORMS, ITEM_BYTES, JSON, NPY, RAW
 from agent.gateway.http.problems import KINDS
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Of the interface: the second number rises when something is added, the first when something is taken away."""
 EVERYWHERE = ("not_found", "method_not_allowed", "foreign_host", "internal_error")
 Document = dict[str, Any]
@@ -132,14 +132,15 @@ def _object(required: Document, **optional: Any) -> Document:
 
 def _schemas() -> Document:
     text, maybe_text = {"type": "string"}, {"type": ["string", "null"]}
+    texts = {"type": "array", "items": text, "description": "For models that take text."}
     milliseconds = {"type": "number", "minimum": 0}
     return {
         "Numbers": NUMBERS | {"description": "An array: numbers, or lists of them, as deep as the model's input."},
         "Queries": {
             "description": "One of the two, and nothing besides.",
             "oneOf": [
-                _object({"query": _ref("Numbers")}) | {"additionalProperties": False},
-                _object({"queries": _ref("Numbers")}) | {"additionalProperties": False},
+                _object({"query": {"anyOf": [_ref("Numbers"), text]}}) | {"additionalProperties": False},
+                _object({"queries": {"anyOf": [_ref("Numbers"), texts]}}) | {"additionalProperties": False},
             ],
         },
         "Answer": _object(
@@ -149,10 +150,28 @@ def _schemas() -> Document:
                 "values": {
                     "type": "array",
                     "items": {"type": ["number", "null"]},
-                    "description": "Of each class its probability; without classes the values predicted. "
-                    "Null: not a finite number.",
+                    "description": "Of each class its probability, of each box its score, of each class of a mask its "
+                    "share of the pixels; without classes the values predicted. Null: not a finite number.",
                 },
-            }
+            },
+            boxes={
+                "type": "array",
+                "items": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+                "description": "Detection: left, top, right, bottom of each box in pixels of the query, in the order "
+                "of `classes`; empty where nothing was found.",
+            },
+            mask=_object(
+                {
+                    "rows": {"type": "integer", "minimum": 1},
+                    "columns": {"type": "integer", "minimum": 1},
+                    "pixels": {
+                        "type": "string",
+                        "contentEncoding": "base64",
+                        "description": "The number of the class of each pixel, a byte each, row by row.",
+                    },
+                }
+            )
+            | {"description": "Segmentation: a map of classes."},
         ),
         "Prediction": _object(
             {

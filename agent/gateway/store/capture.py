@@ -77,7 +77,7 @@ class Capture:
 
     def _because(self, answer: Mapping[str, Any]) -> Because | None:
         limit = self._settings.below_confidence
-        values = answer.get("values") or ()
+        values = () if "mask" in answer else answer.get("values") or ()  # a share of pixels is no confidence
         if limit is not None and answer.get("classes") and values and _is_doubtful(values[0], limit):
             return "confidence"
         # Drawn for each query, sure or not, so that the share is one of all queries that were not kept for doubt.
@@ -102,7 +102,7 @@ class Capture:
             encoding=query.encoding,
             dtype=query.dtype,
             shape=query.shape,
-            answer=finite(outcome.answers[0]),
+            answer=finite({key: each for key, each in outcome.answers[0].items() if key != "mask"}),
             origin=finite(query.origin),
             payload="",
         )

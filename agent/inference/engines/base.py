@@ -72,6 +72,13 @@ class Engine(Protocol):
             EngineFailed: The engine failed while it ran.
         """
 
+    def take_batch(self, size: int) -> None:
+        """Be ready for `size` queries at once from now on; 1 is how an engine is loaded.
+
+        Raises:
+            BatchFixed: The model's batch axis is fixed. The engine is as it was.
+        """
+
     def close(self) -> None: ...
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.errors import EngineFailed
+from agent.errors import BatchFixed, EngineFailed
 from agent.inference.engines.base import TensorInfo, checked_options, import_failure, installed_version
 from wire.spec import Quantisation
 
@@ -103,6 +103,23 @@ class LiteRtEngine:
         except (RuntimeError, ValueError) as exc:
             raise EngineFailed(f"litert failed while it ran: {str(exc)[:500]}") from exc
 
+    def take_batch(self, size: int) -> None:
+        """Allocate the tensors for `size` queries. Also a model of a fixed shape may let that happen; whether its
+        answers stay the same, the caller looks at.
+
+        Raises:
+            BatchFixed: The interpreter refuses, or an output does not grow with the inputs.
+        """
+        try:
+            _allocate(self._interpreter, size)
+        except (RuntimeError, ValueError) as exc:
+            _allocate(self._interpreter, 1)
+            raise BatchFixed(f"litert cannot resize the model to {size} queries: {str(exc)[:300]}") from exc
+        for value in map(_info, self._interpreter.get_output_details()):
+            if value.shape[:1] != (size,):
+                _allocate(self._interpreter, 1)
+                raise BatchFixed(f"output {value.name!r} has the shape {value.shape} in a batch of {size}")
+
     def close(self) -> None:
         self._interpreter = None
 
@@ -113,6 +130,12 @@ def _allocate_one_query(interpreter: Any) -> None:
         if signature and signature[0] == -1:
             shape = [1, *(int(axis) for axis in detail["shape"][1:])]
             interpreter.resize_tensor_input(detail["index"], shape, strict=True)
+    interpreter.allocate_tensors()
+
+
+def _allocate(interpreter: Any, size: int) -> None:
+    for detail in interpreter.get_input_details():
+        interpreter.resize_tensor_input(detail["index"], [size, *(int(axis) for axis in detail["shape"][1:])])
     interpreter.allocate_tensors()
 
 

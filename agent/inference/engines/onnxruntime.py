@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.errors import EngineFailed
+from agent.errors import BatchFixed, EngineFailed
 from agent.inference.engines.base import TensorInfo, checked_options, import_failure, installed_version
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ DTYPES = {
     "tensor(float16)": "float16",
     "tensor(int8)": "int8",
     "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
 }
 
 
@@ -79,12 +81,27 @@ class OnnxRuntimeEngine:
             EngineUnavailable: onnxruntime is not installed.
             EngineFailed: It refuses the model or an option.
         """
+        return cls._load(path, options, threads, None)
+
+    @classmethod
+    def load_profiled(cls, path: Path, options: Mapping[str, Any], threads: int, prefix: Path) -> Self:
+        """Make a session that times each operator, into a trace whose name begins with `prefix`.
+
+        Raises:
+            EngineUnavailable: onnxruntime is not installed.
+            EngineFailed: It refuses the model or an option.
+        """
+        return cls._load(path, options, threads, prefix)
+
+    @classmethod
+    def _load(cls, path: Path, options: Mapping[str, Any], threads: int, trace: Path | None) -> Self:
         onnxruntime = cls.import_library()
         chosen = checked_options(NAME, options, DEFAULTS)
+        session_options = _session_options(onnxruntime, chosen, threads)
+        if trace is not None:
+            session_options.enable_profiling, session_options.profile_file_prefix = True, str(trace)
         try:
-            session = onnxruntime.InferenceSession(
-                str(path), _session_options(onnxruntime, chosen, threads), providers=["CPUExecutionProvider"]
-            )
+            session = onnxruntime.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
         except Exception as exc:
             # ONNX Runtime's errors share no base class below Exception.
             raise _translated(exc, f"onnxruntime {onnxruntime.__version__} refuses {path.name}") from exc
@@ -111,6 +128,20 @@ class OnnxRuntimeEngine:
         except Exception as exc:
             raise _translated(exc, "onnxruntime failed while it ran") from exc
         return outputs
+
+    def take_batch(self, size: int) -> None:
+        """See that the model's first axes are free: a session takes whatever size then comes.
+
+        Raises:
+            BatchFixed: One of them is fixed.
+        """
+        for value in (*self._inputs, *self._outputs):
+            if size > 1 and (not value.shape or value.shape[0] != -1):
+                raise BatchFixed(f"{value.name!r} of shape {value.shape} has no free batch axis, asked for {size}")
+
+    def end_profiling(self) -> Path:
+        """End the trace of a session that was loaded for it, and return its file."""
+        return Path(self._session.end_profiling())
 
     def close(self) -> None:
         self._session = None

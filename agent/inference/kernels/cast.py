@@ -25,17 +25,17 @@ def quantised(value: np.float32, scale: np.float32, zero_point: float, low: floa
 
 @kernel("void(float64[:, ::1], float64[:, ::1], int64[::1], float32[::1])")
 def write_float32(values: Doubles, normal: Doubles, strides: Indices, out: Floats) -> None:
-    """Put (values - mean) / divisor into `out`.
+    """Put (values - centre) / divisor + offset into `out`.
 
     Args:
         values: Shape (channels, length).
-        normal: Mean and divisor (not 0) of each channel, shape (2, channels).
+        normal: Centre, divisor (not 0) and offset of each channel, shape (3, channels).
         strides: Elements of `out` from one channel to the next and from one point to the next, shape (2,).
         out: The engine's input, flat.
     """
     for channel in range(values.shape[0]):
         for point in range(values.shape[1]):
-            value = (values[channel, point] - normal[0, channel]) / normal[1, channel]
+            value = (values[channel, point] - normal[0, channel]) / normal[1, channel] + normal[2, channel]
             out[channel * strides[0] + point * strides[1]] = value
 
 
@@ -45,8 +45,8 @@ def write_int8(values: Doubles, normal: Doubles, strides: Indices, affine: Doubl
     step = np.float32(affine[0])
     for channel in range(values.shape[0]):
         for point in range(values.shape[1]):
-            value = np.float32((values[channel, point] - normal[0, channel]) / normal[1, channel])
-            level = quantised(value, step, affine[1], -128.0, 127.0)
+            wide = (values[channel, point] - normal[0, channel]) / normal[1, channel] + normal[2, channel]
+            level = quantised(np.float32(wide), step, affine[1], -128.0, 127.0)
             out[channel * strides[0] + point * strides[1]] = np.int8(level)
 
 
@@ -56,8 +56,8 @@ def write_uint8(values: Doubles, normal: Doubles, strides: Indices, affine: Doub
     step = np.float32(affine[0])
     for channel in range(values.shape[0]):
         for point in range(values.shape[1]):
-            value = np.float32((values[channel, point] - normal[0, channel]) / normal[1, channel])
-            level = quantised(value, step, affine[1], 0.0, 255.0)
+            wide = (values[channel, point] - normal[0, channel]) / normal[1, channel] + normal[2, channel]
+            level = quantised(np.float32(wide), step, affine[1], 0.0, 255.0)
             out[channel * strides[0] + point * strides[1]] = np.uint8(level)
 
 

@@ -16,10 +16,32 @@ from pathlib import Path
 from agent.errors import EngineFailed
 from agent.inference.kept import DIGESTS_NAME, LIBRARY_NAME, OBJECT_NAME
 from agent.inference.kernels import cast, classify, series, table
+from agent.inference.kernels.audio import features
+from agent.inference.kernels.boxes import decode, masks, order, scores, suppress
 from agent.inference.kernels.compiled import KERNELS
 from agent.inference.kernels.emit import object_code
+from agent.inference.kernels.image import bilinear, copied, layout, weighted
+from agent.inference.kernels.windows import ring, sliding, statistics
 
-SOURCES = (cast, classify, series, table)
+SOURCES = (
+    cast,
+    classify,
+    series,
+    table,
+    bilinear,
+    copied,
+    layout,
+    weighted,
+    decode,
+    masks,
+    order,
+    scores,
+    suppress,
+    features,
+    ring,
+    sliding,
+    statistics,
+)
 """Importing them registers their kernels."""
 
 LINKERS = (("cc", "-shared", "-lm"), ("gcc", "-shared", "-lm"), ("clang", "-shared", "-lm"), ("ld", "-shared", "-lm"))

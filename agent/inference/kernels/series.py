@@ -10,7 +10,7 @@ from agent.inference.kernels.compiled import inner, kernel
 
 Doubles = NDArray[np.float64]
 
-NAN_RULES = {"error": 0, "zero": 1, "interpolate": 2}
+NAN_RULES = {"error": 0, "zero": 1, "interpolate": 2, "forward": 3}
 """Name in the specification -> number in the kernel."""
 
 
@@ -23,6 +23,14 @@ def bridge(values: Doubles, channel: int, start: int, stop: int) -> None:
     for index in range(start, stop):
         share = (index - start + 1) / (stop - start + 1)
         values[channel, index] = left + (right - left) * share
+
+
+@inner
+def hold(values: Doubles, channel: int, start: int, stop: int) -> None:
+    """Fill [start, stop) of a channel with the value before; at the beginning, with the first one that there is."""
+    value = values[channel, start - 1] if start > 0 else values[channel, stop]
+    for index in range(start, stop):
+        values[channel, index] = value
 
 
 @inner
@@ -42,8 +50,8 @@ def repair_series(values: Doubles, rule: int) -> int:
         values: Shape (channels, length).
         rule: One of `NAN_RULES`.
     Returns:
-        How many values could not be repaired: all that are not finite under `error`, and under `interpolate` those of
-        a channel that has no finite value.
+        How many values could not be repaired: all that are not finite under `error`, and under `interpolate` and
+        `forward` those of a channel that has no finite value.
     """
     bad = 0
     length = values.shape[1]
@@ -56,6 +64,8 @@ def repair_series(values: Doubles, rule: int) -> int:
                     values[channel, index] = 0.0
             elif rule == 2 and 0 < stop - point < length:
                 bridge(values, channel, point, stop)
+            elif rule == 3 and 0 < stop - point < length:
+                hold(values, channel, point, stop)
             else:
                 bad += stop - point
             point = stop + 1
@@ -83,7 +93,7 @@ def window_statistics(values: Doubles, ddof: int, epsilon: float, normal: Double
         values: Shape (channels, length).
         ddof: The sum of squares is divided by length - ddof; where that is 0 the deviation counts as 0.
         epsilon: Least divisor.
-        normal: Result: means, then divisors, shape (2, channels).
+        normal: Result: means, divisors, and 0 as what is put on top; shape (3, channels).
     """
     length = values.shape[1]
     for channel in range(values.shape[0]):
@@ -97,3 +107,4 @@ def window_statistics(values: Doubles, ddof: int, epsilon: float, normal: Double
         deviation = np.sqrt(squares / (length - ddof)) if length > ddof else 0.0
         normal[0, channel] = middle
         normal[1, channel] = max(deviation, epsilon)
+        normal[2, channel] = 0.0

@@ -20,6 +20,17 @@ class Argument:
     dtype: str
     axes: int
 
+    def flattened(self, array: Any) -> list[Any]:
+        """Return an array as the C function takes it: its address and its lengths.
+
+        Raises:
+            TypeError: Another dtype or number of axes, or not C-contiguous: through C it would be read as something
+                else.
+        """
+        if array.dtype.name != self.dtype or array.ndim != self.axes or not array.flags.c_contiguous:
+            raise TypeError(f"expected a contiguous {self}, given {array.dtype} with shape {array.shape}")
+        return [array.ctypes.data, *array.shape]
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -53,7 +64,7 @@ class Signature:
             raise TypeError(f"a kernel {self.text} was given {len(args)} arguments")
         flat: list[Any] = []
         for argument, value in zip(self.arguments, args, strict=True):
-            flat += _flattened(argument, value) if argument.axes else [value]
+            flat += argument.flattened(value) if argument.axes else [value]
         return tuple(flat)
 
 
@@ -61,9 +72,3 @@ def _c_types(argument: Argument) -> list[Any]:
     if argument.axes:
         return [ctypes.c_void_p] + [ctypes.c_int64] * argument.axes
     return [C_TYPES[argument.dtype]]
-
-
-def _flattened(argument: Argument, array: Any) -> list[Any]:
-    if array.dtype.name != argument.dtype or array.ndim != argument.axes or not array.flags.c_contiguous:
-        raise TypeError(f"expected a contiguous {argument}, given {array.dtype} with shape {array.shape}")
-    return [array.ctypes.data, *array.shape]

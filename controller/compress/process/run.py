@@ -6,6 +6,7 @@ Decides: what a run's outputs depend on. Leaves out: what they are worth (`contr
 import hashlib
 import importlib.util
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,10 +22,15 @@ from controller.compress.process.start import PassFailed, run_child
 from controller.compress.variant import Variant
 from controller.convert.digest import model_digest
 from controller.errors import UnusableModel
+from controller.models.queries import as_queries
 from controller.models.samples import arrays_digest
 from wire.artifact import FileEntry
 from wire.canonical import sha256_hex
 from wire.manifest import BundleManifest, GoldenSpec
+from wire.spec import bundle_files
+
+TOGETHER = "together"
+"""A run's folder of copies; gone when it ends."""
 
 _ENGINE_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
 
@@ -48,7 +54,8 @@ def run_variant(variant: Variant, inputs: NDArray[Any], context: EvaluationConte
     Raises:
         UnusableModel: The worker failed; the text holds its reason.
     """
-    queries = np.ascontiguousarray(inputs, dtype=np.float32)
+    queries = as_queries(inputs, variant.pipeline.pre.kind)
+    files = _named_files(variant)
     key = cache_key(
         {
             "what": "outputs",
@@ -59,6 +66,7 @@ def run_variant(variant: Variant, inputs: NDArray[Any], context: EvaluationConte
             "worker": _worker_digest(),
             "threads": context.threads,
             "processor": _processor(),
+            **({"files": {name: sha256_hex(path.read_bytes()) for name, path in files.items()}} if files else {}),
         }
     )
     entry = context.cache.get_or_make(key, lambda folder: _run_worker(variant, queries, folder, context))
@@ -71,7 +79,7 @@ def _run_worker(variant: Variant, queries: NDArray[Any], folder: Path, context: 
     order: Mapping[str, Any] = {
         "kind": "run",
         "manifest": inline_manifest(variant).model_dump(mode="json", exclude_none=True),
-        "root": str(variant.model_file.parent),
+        "root": str(_root(variant, folder)),
         "inputs_path": str(inputs_path),
         "outputs_path": str(folder / "outputs.npy"),
         "threads": context.threads,
@@ -85,7 +93,26 @@ def _run_worker(variant: Variant, queries: NDArray[Any], folder: Path, context: 
         error = result.get("error") or {}
         raise UnusableModel(f"{variant.name}: {error.get('code', result['outcome'])}: {error.get('detail', '')}")
     inputs_path.unlink()
+    shutil.rmtree(folder / TOGETHER, ignore_errors=True)
     return {"variant": variant.name, "samples": len(queries)}
+
+
+def _named_files(variant: Variant) -> dict[str, Path]:
+    """Return the files that the variant's pipeline names, by their names."""
+    root = variant.model_root
+    return {} if root is None else {name: root / name for name in bundle_files(variant.pipeline).values()}
+
+
+def _root(variant: Variant, folder: Path) -> Path:
+    """Return where the model lies; where its pipeline names files, a folder in `folder` with copies of them all."""
+    files = _named_files(variant)
+    if not files:
+        return variant.model_file.parent
+    together = folder / TOGETHER
+    for name, path in {variant.model_file.name: variant.model_file, **files}.items():
+        (together / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, together / name)
+    return together
 
 
 def inline_manifest(variant: Variant) -> BundleManifest:

@@ -16,7 +16,7 @@ Replying = Callable[[Mapping[str, Any], bytes], Numbers | None]
 
 def echo(_header: Mapping[str, Any], payload: bytes) -> Numbers:
     """Answer with the payload's text as the label."""
-    return [TEXTS.index(payload.decode())], [0.9]
+    return Numbers([TEXTS.index(payload.decode())], [0.9])
 
 
 class FakeWorker:

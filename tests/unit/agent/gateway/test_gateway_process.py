@@ -20,7 +20,7 @@ HEAVY = ("numpy", "numba", "llvmlite", "onnxruntime", "ai_edge_litert", "cv2", "
 
 def answering(header: Mapping[str, Any], payload: bytes) -> Numbers:
     """Answer with the query's first number as the value."""
-    return [], [float(np.frombuffer(payload, dtype=header["dtype"])[0])]
+    return Numbers([], [float(np.frombuffer(payload, dtype=header["dtype"])[0])])
 
 
 class Gateway:

@@ -19,6 +19,7 @@ from agent.gateway.lane import Lane
 from agent.gateway.mqtt import MqttLink, client_id, largest_payload
 from agent.gateway.sources import make_source
 from agent.gateway.sources.inbox import Inbox
+from agent.serve.channel import Numbers
 from agent.serve.settings import BrokerConfig, MqttSource, QueueSettings, ServeConfig, WorkloadServe
 from tests.unit.agent.gateway.fake_worker import DESCRIBED, FakeWorker
 from tests.unit.agent.gateway.sources.source_kit import Intake, Mosquitto, array_of, play, surroundings, until
@@ -326,7 +327,7 @@ def test_a_burst_waits_for_room_in_the_lane(tmp_path: Path) -> None:
             WorkloadServe(source=chosen, queue=QueueSettings(size=16), timeout_s=60),
             lambda query, _: heard.append(float(array_of(query)[0])),
         )
-        worker = FakeWorker(lambda _, __: ([0], [0.5]))
+        worker = FakeWorker(lambda _, __: Numbers([0], [0.5]))
         await lane.attach("one", "a" * 64, worker.end, DESCRIBED)
         async with linked(keeping.port, Ears()) as link:
             running = asyncio.create_task(make_source(chosen, surroundings(tmp_path, link=link)).run(lane))

@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from agent.inference.kernels import cast, classify, series, table
 from agent.inference.kernels.compiled import KERNELS, loaded_form
+from agent.inference.kernels.library import SOURCES
 from agent.inference.kernels.signature import Signature
+from tests.unit.agent.inference.audio import forms as audio
+from tests.unit.agent.inference.image import forms as image
+from tests.unit.agent.inference.post import forms as post
+from tests.unit.agent.inference.series import forms as series
 
-SOURCES = (cast, classify, series, table)
-"""Importing them registers their kernels."""
+assert SOURCES  # importing them has registered their kernels
+MADE = {**audio.MADE, **image.MADE, **post.MADE, **series.MADE}
+"""Kernel -> (points, seed) -> its arguments, where those below do not fit."""
 SIZES = (1, 2, 5, 16, 67)
 """Points a channel: below, at and beyond what a processor does in one step."""
 
@@ -44,7 +49,7 @@ def fitting(name: str, given: list[Any]) -> list[Any]:
         return [given[0], np.zeros(min(3, given[0].size), dtype=np.int64)]
     if name in ("write_float32", "write_int8", "write_uint8", "window_statistics"):
         place = 3 if name == "window_statistics" else 1
-        return [*given[:place], np.abs(np.random.default_rng(3).normal(size=(2, 3))) + 0.5, *given[place + 1 :]]
+        return [*given[:place], np.abs(np.random.default_rng(3).normal(size=(3, 3))) + 0.5, *given[place + 1 :]]
     if name.startswith("repair"):
         given[0].reshape(-1)[1::4] = np.nan
     return given
@@ -52,7 +57,8 @@ def fitting(name: str, given: list[Any]) -> list[Any]:
 
 def outcome(name: str, function: Any, points: int, seed: int) -> list[Any]:
     """Return what `function` gives and leaves in its arrays, as text that differs where one bit does."""
-    given = fitting(name, arguments(KERNELS[name].signature, points, seed))
+    made = MADE.get(name)
+    given = fitting(name, arguments(KERNELS[name].signature, points, seed)) if made is None else made(points, seed)
     result = function(*given)
     arrays = [hashlib.sha256(value.tobytes()).hexdigest() for value in given if isinstance(value, np.ndarray)]
     return [result, *arrays]

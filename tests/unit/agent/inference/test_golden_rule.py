@@ -31,6 +31,10 @@ def changed(row: int, column: int, value: float) -> NDArray[np.float32]:
         (changed(0, 1, NAN), "classification", False),
         (changed(0, 1, INF), "regression", False),
         (EXPECTED[:1], "classification", False),
+        (changed(0, 0, 10.5), "detection", True),  # not close, 28 dB
+        (changed(0, 0, 10.5), "segmentation", True),
+        (changed(0, 0, 16.0), "detection", False),  # 7 dB
+        (changed(0, 1, NAN), "detection", False),
     ],
 )
 def test_rule(given: NDArray[np.float32], kind: Kind, passes: bool) -> None:

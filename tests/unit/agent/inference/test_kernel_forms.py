@@ -165,10 +165,10 @@ def test_nothing_of_numba_or_python_stays_open_in_the_library() -> None:
     ctypes.CDLL(str(ensure_warm() / LIBRARY_NAME), mode=os.RTLD_NOW)
 
 
-def test_warming_found_every_kernel_in_the_cache() -> None:
+def test_warming_found_every_kernel_and_filled_no_cache_that_nobody_needs() -> None:
     report = read_report(ensure_warm())
     assert report is not None
-    assert set(report.compiled_s) == set(KERNELS)
+    assert report.compiled_s == {}
     assert (report.cache_hits, report.cache_misses, report.form, report.refused) == (len(KERNELS), 0, "library", "")
 
 

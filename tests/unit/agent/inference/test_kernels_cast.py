@@ -15,11 +15,14 @@ finite = st.floats(-1e4, 1e4, allow_nan=False)
 series = st.tuples(st.integers(1, 4), st.integers(1, 20)).flatmap(
     lambda shape: hnp.arrays(np.float64, shape, elements=finite)
 )
+PLAIN = np.array([[0.0], [1.0], [0.0]])
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 def statistics(channels: int) -> Doubles:
-    return np.stack([np.linspace(-1.0, 2.0, channels), np.linspace(0.5, 3.0, channels)])
+    return np.stack(
+        [np.linspace(-1.0, 2.0, channels), np.linspace(0.5, 3.0, channels), np.linspace(0.0, 0.7, channels)]
+    )
 
 
 def strides(shape: tuple[int, ...], layout: str) -> NDArray[np.int64]:
@@ -27,8 +30,8 @@ def strides(shape: tuple[int, ...], layout: str) -> NDArray[np.int64]:
 
 
 def normalised(values: Doubles, layout: str) -> NDArray[np.float32]:
-    mean, divisor = statistics(values.shape[0])
-    rows = ((values - mean[:, None]) / divisor[:, None]).astype(np.float32)
+    centre, divisor, offset = statistics(values.shape[0])
+    rows = ((values - centre[:, None]) / divisor[:, None] + offset[:, None]).astype(np.float32)
     return np.asarray((rows if layout == "NCL" else rows.T).reshape(-1), dtype=np.float32)
 
 
@@ -57,15 +60,13 @@ def test_uint8_rounds_half_to_even_and_saturates(values: Doubles, scale: float, 
 
 def test_halves_go_to_the_even_neighbour() -> None:
     values, out = np.array([[0.5, 1.5, 2.5, -0.5, -1.5]]), np.zeros(5, dtype=np.int8)
-    write_int8(values, np.array([[0.0], [1.0]]), np.array([5, 1]), np.array([1.0, 0.0]), out)
+    write_int8(values, PLAIN, np.array([5, 1]), np.array([1.0, 0.0]), out)
     assert out.tolist() == [0, 2, 2, 0, -2]
 
 
 def test_what_is_not_a_number_becomes_the_zero_point() -> None:
     out = np.zeros(3, dtype=np.int8)
-    write_int8(
-        np.array([[np.nan, np.inf, -np.inf]]), np.array([[0.0], [1.0]]), np.array([3, 1]), np.array([1.0, 7.0]), out
-    )
+    write_int8(np.array([[np.nan, np.inf, -np.inf]]), PLAIN, np.array([3, 1]), np.array([1.0, 7.0]), out)
     assert out.tolist() == [7, 127, -128]
 
 

@@ -60,7 +60,7 @@ def test_resampling_is_numpy_interp_over_equal_steps(values: Doubles, length: in
 
 @given(series, st.sampled_from([0, 1]))
 def test_statistics_are_numpy_mean_and_std(values: Doubles, ddof: int) -> None:
-    normal = np.empty((2, values.shape[0]))
+    normal = np.empty((3, values.shape[0]))
     window_statistics(values, ddof, 1e-8, normal)
     deviation = np.zeros(values.shape[0]) if values.shape[1] <= ddof else values.std(axis=1, ddof=ddof)
     np.testing.assert_allclose(normal[0], values.mean(axis=1), rtol=1e-9, atol=1e-9)
@@ -68,13 +68,13 @@ def test_statistics_are_numpy_mean_and_std(values: Doubles, ddof: int) -> None:
 
 
 def test_a_constant_channel_is_divided_by_epsilon() -> None:
-    normal = np.empty((2, 1))
+    normal = np.empty((3, 1))
     window_statistics(np.full((1, 5), 3.0), 1, 0.25, normal)
-    assert normal[:, 0].tolist() == [3.0, 0.25]
+    assert normal[:, 0].tolist() == [3.0, 0.25, 0.0]
 
 
 def test_two_passes_keep_a_small_deviation_on_a_large_offset() -> None:
     values = 1e9 + np.array([[0.0, 0.1, 0.2, 0.3]])
-    normal = np.empty((2, 1))
+    normal = np.empty((3, 1))
     window_statistics(values, 0, 1e-12, normal)
     assert normal[1, 0] == pytest.approx(np.std([0.0, 0.1, 0.2, 0.3]), rel=1e-6)

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from agent.serve.channel import (
     HEAD,
+    LARGEST_ANSWERS_BYTES,
     LARGEST_HEADER_BYTES,
     Channel,
     ChannelBroken,
     Header,
+    Mask,
     Numbers,
     Silent,
     decode_answers,
@@ -58,8 +60,12 @@ def test_a_large_payload_arrives_whole() -> None:
     assert frame == ({"id": 1}, payload)
 
 
-NUMBERS = st.tuples(
-    st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5).map(tuple), st.lists(st.floats(allow_nan=False)).map(tuple)
+NUMBERS = st.builds(
+    Numbers,
+    st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5).map(tuple),
+    st.lists(st.floats(allow_nan=False)).map(tuple),
+    st.lists(st.tuples(*[st.floats(allow_nan=False)] * 4), max_size=4).map(tuple),
+    st.one_of(st.none(), st.binary(min_size=6, max_size=6).map(lambda pixels: Mask(2, 3, pixels))),
 )
 
 
@@ -72,10 +78,21 @@ def test_answers_come_back_as_they_were(answers: list[Numbers], times_ns: tuple[
 
 
 def test_what_are_no_answers_is_refused() -> None:
-    frame = encode_answers([((1,), (0.5,))], (1, 2, 3))
-    for cut in (b"", frame[HEAD.size : -1], frame[HEAD.size : HEAD.size + 30]):
-        with pytest.raises(ChannelBroken):
-            decode_answers(cut)
+    for answer in (Numbers((1,), (0.5,)), Numbers((1,), (0.5,), mask=Mask(2, 2, bytes(4)))):
+        frame = encode_answers([answer], (1, 2, 3))
+        for cut in (b"", frame[HEAD.size : -1], frame[HEAD.size : HEAD.size + 30]):
+            with pytest.raises(ChannelBroken):
+                decode_answers(cut)
+
+
+def test_a_mask_that_is_too_large_is_refused_with_a_remedy() -> None:
+    ours, theirs = socket.socketpair()
+    mask = Mask(1, LARGEST_ANSWERS_BYTES, bytes(LARGEST_ANSWERS_BYTES))
+    Channel(theirs).send_answers([Numbers((), (), mask=mask)], (1, 2, 3))
+    frame = Channel(ours).receive()
+    assert frame is not None
+    assert frame[0]["reason"] == "bad_query"
+    assert "send a smaller picture" in frame[0]["detail"]
 
 
 def test_silence_is_told_and_what_has_come_is_kept() -> None:
@@ -138,7 +155,7 @@ def test_a_source_s_headers_are_read_once() -> None:
 
 def test_answers_that_no_frame_holds_are_not_sent() -> None:
     ours, theirs = socket.socketpair()
-    Channel(ours).send_answers([((), (0.0,) * 60_000)] * 20, (1, 2, 3))
+    Channel(ours).send_answers([Numbers((), (0.0,) * 60_000)] * 20, (1, 2, 3))
     frame = Channel(theirs).receive()
     assert frame is not None
     assert frame[0]["reason"] == "bad_query"

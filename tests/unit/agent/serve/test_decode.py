@@ -102,11 +102,49 @@ def test_json_that_holds_anything_but_finite_numbers_is_refused(text: str, said:
 
 
 @pytest.mark.parametrize(
-    "value", [["1", "2"], [True, 2], [[1.0, None]], [float("nan")], [float("inf")], [10**400], {"a": 1}, None, "text"]
+    "value",
+    [["1", "2"], [True, 2], [[1.0, None]], [float("nan")], [float("inf")], [10**400], {"a": 1}, None, [["a"], "b"]],
 )
 def test_a_value_that_holds_anything_but_finite_numbers_is_refused(value: Any) -> None:
     with pytest.raises(BadQuery):
         decode_value(value)
+
+
+@given(st.text().filter(lambda text: not text.endswith("\0")))
+def test_a_text_becomes_its_bytes(text: str) -> None:
+    text = text.encode("utf-8", "ignore").decode()
+    for written in (json.dumps(text), " " + json.dumps(text, ensure_ascii=False) + "\n"):
+        query = decode_query(written.encode(), "json", "", [])
+        assert (query.ndim, query.dtype.kind, query.item()) == (0, "S", text.encode())
+    assert decode_value(text).item() == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b'"\\ud800"', "surrogates not allowed"),
+        (b'"a" "b"', "Extra data"),
+        (b'"a', "Unterminated"),
+        (b'"\xff"', "utf-8"),
+    ],
+)
+def test_what_is_no_text_is_refused(payload: bytes, said: str) -> None:
+    with pytest.raises(BadQuery, match=said):
+        decode_query(payload, "json", "", [])
+
+
+def test_texts_are_stacked_in_a_batch_and_nowhere_else() -> None:
+    batch, single = Form({"encoding": "json", "batch": True}), Form({"encoding": "json"})
+    assert batch.decode(b' [ "good", "", "gr\xc3\xb6\xc3\x9fer"]').tolist() == [b"good", b"", "größer".encode()]
+    with pytest.raises(BadQuery, match="neither a number"):
+        single.decode(b'["good", "bad"]')
+    for faulty in (b'["a", 1]', b'["a", null]', b'["a"', b'["a", "\\udc00"]', b'["a", ["b"]]'):
+        with pytest.raises(BadQuery, match="list of texts"):
+            batch.decode(faulty)
+    long = json.dumps([1000 * "x", *(4000 * [""])]).encode()
+    assert batch.decode(long).shape == (4001,)
+    with pytest.raises(BadQuery, match="300001 texts, the longest of 1000 bytes"):
+        batch.decode(json.dumps([1000 * "x", *(300_000 * [""])]).encode())
 
 
 @given(st.binary(max_size=200), st.sampled_from(["npy", "json", "raw"]))

@@ -75,6 +75,15 @@ def test_a_tables_query_is_its_first_features_by_index() -> None:
     assert dict(summarised(np.array([1, 2], dtype=np.int8))) == {"0": 1.0, "1": 2.0}
 
 
+def test_a_text_is_its_length() -> None:
+    texts = np.array([b"good", b""])
+    assert [dict(summarised(query)) for query in (texts[0], np.array(b"bad"), texts[1])] == [
+        {"bytes": 4.0},
+        {"bytes": 3.0},
+        {"bytes": 0.0},
+    ]
+
+
 def test_a_series_is_four_numbers() -> None:
     query = np.array([[1.0, 2.0], [3.0, 6.0]])
     expected = {"mean": 3.0, "deviation": np.std(query), "smallest": 1.0, "largest": 6.0}
@@ -106,3 +115,13 @@ def test_inputs_are_looked_at_now_and_then() -> None:
     assert 9 <= first.count <= 11
     assert (second.count, second.missing) == (0, first.count)
     assert inputs.take() == {}
+
+
+def test_of_boxes_the_best_counts_and_of_a_map_the_largest_class_without_a_confidence() -> None:
+    metrics = ServingMetrics("main", "a" * 64)
+    metrics.answered(Answer((0.95, 0.3), (2, 1), (), ((0, 0, 1, 1), (2, 2, 3, 3))), TIMES)
+    metrics.answered(Answer((0.8, 0.2), (0, 1), mask=np.zeros((1, 5), np.uint8)), TIMES)
+    metrics.answered(Answer(()), TIMES)
+    told = metrics.take()
+    assert (told["queries"], told["predictions"]) == (3, {"2": 1, "0": 1})
+    assert told["confidence"] == [0] * 9 + [1]

@@ -61,7 +61,7 @@ class Served:
         if frame[0]:
             return dict(frame[0])
         answers, times_ns = decode_answers(bytes(frame[1]))
-        return {"classes": [list(classes) for classes, _ in answers], "ns": times_ns}
+        return {"classes": [list(answer.classes) for answer in answers], "ns": times_ns}
 
     def hear(self, event: str) -> dict[str, Any]:
         assert self.process.stdout is not None

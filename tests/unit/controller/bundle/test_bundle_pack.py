@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from controller.bundle.artifacts import Artifact, ArtifactStore
 from controller.bundle.golden import TOLERANCES, golden_spec
@@ -125,3 +127,24 @@ def test_packing_needs_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_a_detection_bundle_takes_its_anchors_along(tmp_path: Path) -> None:
+    folder = tmp_path / "finder"
+    ends = [("x", [1, 4, 4]), ("y", [1, 4, 4]), ("s", [1, 4, 4])]
+    x, *made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends]
+    nodes = [helper.make_node("Identity", ["x"], [end.name]) for end in made]
+    folder.mkdir()
+    onnx.save(helper.make_model(helper.make_graph(nodes, "finder", [x], made)), folder / "finder.onnx")
+    np.save(folder / "anchors.npy", np.full((4, 4), 0.5, np.float32))
+    post = "{kind: detection, head: ssd, anchors_file: anchors.npy}"
+    (folder / "model.yaml").write_text(
+        "schema: 1\nname: finder\nversion: '1'\nkind: detection\nformats: {onnx: {file: finder.onnx}}\n"
+        f"pre: {{kind: tensor}}\npost: {post}\n"
+    )
+    model, store = ModelFolder.load(folder), ArtifactStore(tmp_path / "a")
+    inputs = np.random.default_rng(1).random((2, 4, 4), dtype=np.float32)
+    outputs = np.concatenate([inputs.reshape(2, -1)] * 2, axis=1)
+    bundle = pack_bundle(baseline_variant(model), model, inputs, outputs, evaluation_digest=None, store=store)
+    assert np.load(tmp_path / "a" / bundle.digest / "anchors.npy").shape == (4, 4)
+    assert self_test(tmp_path / "a" / bundle.digest, tmp_path / "s")["outcome"] == "ok"

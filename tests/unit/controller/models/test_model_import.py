@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from controller.errors import ConfigurationError, DiskFull, NotFound, UnusableData, UnusableModel
 from controller.models import importing
 from controller.models.catalogue import find_model, list_models, version_order
 from controller.models.checking import FACTS
 from controller.models.importing import ImportRequest, import_model
-from controller.models.samples import evaluation_samples
+from controller.models.samples import calibration_samples, evaluation_samples
 from tests.unit.controller.compress.small_models import conv_model, series, write_folder
 
 
@@ -202,3 +202,21 @@ def test_models_are_found_by_name_version_and_path(tmp_path: Path) -> None:
 
 def test_versions_sort_by_their_numbers() -> None:
     assert sorted(["1.10", "1.2", "2", "1"], key=version_order) == ["1", "1.2", "1.10", "2"]
+
+
+def test_a_detection_model_is_imported_and_calibrated_but_not_judged(tmp_path: Path) -> None:
+    source = tmp_path / "finder"
+    source.mkdir()
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 6, 9]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "finder", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source / "f.onnx")
+    np.savez(source / "s.npz", inputs=np.random.default_rng(1).random((5, 6, 9), dtype=np.float32))
+    (source / "model.yaml").write_text(
+        "schema: 1\nname: finder\nversion: '1'\nkind: detection\nformats: {onnx: {file: f.onnx}}\n"
+        "pre: {kind: tensor}\npost: {kind: detection, labels: [leaf, stone]}\ndata: {npz: s.npz}\n"
+    )
+    model = import_model(ImportRequest(source), tmp_path / "models")
+    assert json.loads((model.root / FACTS).read_text())["samples"] == {"evaluation": 0, "calibration": 5}
+    assert calibration_samples(model, tmp_path / "s").shape == (5, 6, 9)
+    with pytest.raises(UnusableData, match="finder@1 does detection: no metric judges its variants yet"):
+        evaluation_samples(model, tmp_path / "s")

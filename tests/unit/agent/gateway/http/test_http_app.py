@@ -60,6 +60,8 @@ def test_health_is_that_of_all_workloads(served: Served) -> None:
         (b'{"query": [[1, 2.5], [3, 4]]}', "application/json", "", Query(b"[[1, 2.5], [3, 4]]", "json")),
         (b' {\n"query":[1] } \n', "application/json; charset=utf-8", "", Query(b"[1]", "json")),
         (b'{"queries":[[1],[2]]}', "Application/JSON", "", Query(b"[[1],[2]]", "json", batch=True)),
+        (b'{"query": "so \\"good\\"}"} ', "application/json", "", Query(b'"so \\"good\\"}"', "json")),
+        (b'{"queries": ["a", "b"]}', "application/json", "", Query(b'["a", "b"]', "json", batch=True)),
         (npy(np.zeros(2)), NPY, "", Query(npy(np.zeros(2)), "npy")),
         (npy(np.zeros((2, 2))), NPY, "?batch=1", Query(npy(np.zeros((2, 2))), "npy", batch=True)),
         (bytes(24), RAW, "?dtype=float32&shape=3,2", Query(bytes(24), "raw", "float32", (3, 2))),

@@ -61,6 +61,8 @@ def test_the_gateway_and_the_worker_know_the_same_types() -> None:
         ({"query": [[[1]], [[2]]]}, True),
         ({"queries": [[1], [2]]}, True),
         ({"query": [1], "queries": [2]}, False),
+        ({"query": "good"}, True),
+        ({"queries": ["good", ""]}, True),
         ({"query": ["1"]}, False),
         ({"query": 1}, False),
         ([1], False),

@@ -130,7 +130,9 @@ class Lost:
 def readers_of(parent: int) -> list[int]:
     """Return the reader processes that `parent` has."""
     return [
-        child.pid for child in psutil.Process(parent).children() if any("camera.reader" in word for word in child.cmdline())
+        child.pid
+        for child in psutil.Process(parent).children()
+        if any("camera.reader" in word for word in child.cmdline())
     ]
 
 

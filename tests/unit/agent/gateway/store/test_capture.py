@@ -152,3 +152,16 @@ def test_half_a_sample_of_a_former_run_is_swept_away(tmp_path: Path) -> None:
     (tmp_path / "capture" / "s-1.tmp").write_bytes(b"half")
     Stage(tmp_path, ratio=1.0)
     assert list((tmp_path / "capture").iterdir()) == []
+
+
+def test_a_map_is_not_kept_and_its_shares_are_no_confidence(tmp_path: Path) -> None:
+    answer = {
+        "classes": (1, 0),
+        "labels": (),
+        "values": (0.3, 0.1),
+        "mask": {"rows": 1, "columns": 1, "pixels": "AA=="},
+    }
+    outcome = Outcome(answers=(answer,), bundle="ab" * 32)
+    assert hear(Stage(tmp_path, below_confidence=0.6, ratio=0.0), outcome) == []
+    (sample,) = hear(Stage(tmp_path / "all", ratio=1.0), outcome)
+    assert (sample.because, "mask" in sample.answer) == ("random", False)

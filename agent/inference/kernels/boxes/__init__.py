@@ -1,0 +1,1 @@
+"""Kernels behind detection and segmentation: candidates, boxes, suppression, masks."""
