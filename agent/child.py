@@ -52,7 +52,8 @@ class Command:
     `stdin_socket`: its stdin is an end of a Unix socket, so that descriptors can be sent to it (`Child.send`).
     `readable`, `writable`: files and folders that it may use besides interpreter and libraries. Where neither is given,
     nothing is said about files. `network`: it may make sockets and connect them. `user`: a user of its own, where the
-    agent may change to it. `cpu_quota_ratio`: 0.5 is half of one core's time.
+    agent may change to it. `cpu_quota_ratio`: 0.5 is half of one core's time. `own_leaf`: a cgroup of its own, even
+    where nothing is limited, so that its memory is counted apart.
     """
 
     module: str
@@ -67,6 +68,7 @@ class Command:
     cores: tuple[int, ...] | None = None
     nice: int = 0
     cpu_quota_ratio: float | None = None
+    own_leaf: bool = False
     sandbox: SandboxMode = "best_effort"
 
     def settings(self, leaf: Leaf | None) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def _hand_over(command: Command) -> list[str]:
 
 
 def _leaf_of(command: Command) -> Leaf | None:
-    if command.cap_bytes is None and command.cpu_quota_ratio is None:
+    if command.cap_bytes is None and command.cpu_quota_ratio is None and not command.own_leaf:
         return None
     return make_leaf(command.cap_bytes, command.cpu_quota_ratio)
 

@@ -8,6 +8,7 @@ It loads neither numpy nor numba nor an engine.
 import logging
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -27,6 +28,8 @@ from agent.install.claim import Claimer
 from agent.install.connected import note_connected
 from agent.inventory import agent_version, find_engines, take_inventory
 from agent.loop import Loop
+from agent.measure.conditions.heat import IDLE_NAME, IdleTemperature
+from agent.measure.conditions.moments import snapshot
 from agent.mqtt import (
     AckReceived,
     ChunkReceived,
@@ -99,13 +102,16 @@ class Daemon:
         self._downloads = Downloads(config.device, self._store, self._channel, self._loop, self._corrupted)
         captured = [name for name, served in config.serve.workloads.items() if served.capture is not None]
         outbox, sends = SampleOutbox(config.state_dir, captured), self._reporter.send_sample
-        self._samples = SampleSender(outbox, self._loop, sends, lambda: bool(self._downloads.digests))
+        self._samples = SampleSender(
+            outbox, self._loop, sends, lambda: bool(self._downloads.digests) or self._plan.measuring
+        )
         self._claimer = Claimer(config.state_dir, self._link)
         self._plan = PlanRunner(self._plan_surroundings())
         self._workloads: dict[str, Workload] = {}
         self._gateway = GatewayProcess(self._loop, gateway_order(config, self._identity.boot_id), self._gateway_told)
         who, tells = (config.fleet, config.device), self._reporter.send_raw
         self._raw = RawTelling(who, self._loop, self._gateway, self._serves, tells)
+        self._at_rest = IdleTemperature(config.state_dir / IDLE_NAME)
         self._pulse = MetricsPulse(self._loop, config.metrics_interval_s, self._say_metrics)
 
     def run(self) -> None:
@@ -305,6 +311,7 @@ class Daemon:
             changing=lambda: any(workload.saved.state in _CHANGING for workload in self._workloads.values()),
             pause=self._pause_serving,
             resume=lambda: self._pause(False),
+            hush=lambda interval_s: self._pulse.hush(interval_s),
             tell=lambda tell: self._reporter.tell(None, tell),
             send=self._reporter.send_part,
             collect_garbage=self._collect_garbage,
@@ -325,6 +332,7 @@ class Daemon:
 
     def _say_metrics(self, interval_s: float, next_s: float) -> None:
         self._claimer.advance()
+        self._at_rest.note(snapshot(), time.time())
         servings = [workload.serving for workload in self._workloads.values()]
         counted = [metrics for serving in servings for metrics in serving.tally.take(serving.bundle)]
         self._reporter.say_metrics(interval_s, tuple(counted), next_s)

@@ -2,17 +2,17 @@
 
     python -m agent.warm [CACHE_DIR]        prints one JSON object
 
-Decides: that the kernels' machine code is kept in the best form that the device can make (a library, else an object),
-and that numba's cache is filled in any case; then a second process proves that both are found, and says which form
-workers will use. Runs in child processes: the control process stays light. What is warm is only looked at, so that a
-unit may call this before each start, and a worker that may not write there never has to.
+Decides: that the kernels' machine code is kept in the best form that the device can make (a library, else an object);
+that a second process proves that it is found, and says which form workers will use; and that numba's cache is filled
+where that form is numba. Runs in child processes: the control process stays light. What is warm is only looked at, so
+that a unit may call this before each start, and a worker that may not write there never has to.
 """
 
 import fcntl
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,20 @@ TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class WarmReport:
-    """What was compiled: kernel -> seconds; how a fresh process found it, and why not as a library.
+    """How a fresh process found the kernels, and why not as a library.
 
     form: how workers will load kernels: `library`, `llvmlite` or `numba`. kept_s: making library and object [s].
+    compiled_s: kernel -> seconds, where numba's cache was filled for want of another form.
     """
 
     folder: str
-    compiled_s: dict[str, float]
     kept_s: float
     refused: str
     form: str
     cache_hits: int
     cache_misses: int
     load_ms: float
+    compiled_s: dict[str, float] = field(default_factory=dict)
 
 
 def ensure_warm(cache_dir: Path | None = None, *, force: bool = False) -> Path:
@@ -87,6 +88,9 @@ def warm(cache_dir: Path | None = None) -> WarmReport:
     """
     folder = kernel_folder(cache_dir)
     made, found = _child("compile", cache_dir), _child("check", cache_dir)
+    if "numba" in found["form"]:
+        made |= _child("fill", cache_dir)
+        found = _child("check", cache_dir)
     report = WarmReport(str(folder), **made, **found)
     if report.cache_misses:
         raise EngineFailed(f"{report.cache_misses} kernels were not found in {folder}: can the agent write there?")

@@ -47,6 +47,11 @@ def below(name: str, value: float, limit: float, unit: str, how: str) -> Claim:
     return Claim(name, round(value, 4), unit, f"< {limit:g}", value < limit, how)
 
 
+def at_least(name: str, value: float, limit: float, unit: str, how: str) -> Claim:
+    """Return the claim that `value` is `limit` or more."""
+    return Claim(name, round(value, 4), unit, f">= {limit:g}", value >= limit, how)
+
+
 def not_measured(name: str, unit: str, goal: str, why: str) -> Claim:
     """Return a claim that fails because it could not be measured: a goal is never left out."""
     return Claim(name, None, unit, goal, False, f"not measured: {why}")

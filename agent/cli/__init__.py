@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command, exit with the code of what went wrong.
 
     Exit codes: 0 ok, 1 unexpected, 2 usage, 3 configuration, 4 not found, 5 bundle or engine unusable, 6 broker,
-    9 another agent runs here, 11 trust, 12 disk, 13 not installed, 14 fell back to the former release, 130 interrupted.
+    9 another agent runs here, 11 trust, 12 disk, 13 not installed, 14 fell back to the former release, 15 slower,
+    16 no verdict, 130 interrupted.
     """
     try:
         code = entry.main(args=arguments, prog_name="agent", standalone_mode=False)

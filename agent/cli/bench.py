@@ -1,12 +1,42 @@
-"""`agent bench BUNDLE`: measure one bundle here, without a controller."""
+"""`agent bench BUNDLE`: measure one bundle here, without a controller; several points of it, or against another."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from agent.bench import BenchOptions
+    from agent.bench.comparing import Compared
+    from wire.trial import TrialRecord
+
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "streams": ("multi_stream",),
+    "queries": ("offline",),
+    "rate_hz": ("server",),
+    "period_ms": ("paced",),
+    "bound_ms": ("server", "paced"),
+    "batch": ("offline",),
+}
+"""Option -> the scenarios that read it: one that nobody reads would be said of a record and not hold in it."""
+
+
+def _counts(most: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...]]:
+    """Return a callback that reads whole numbers from 1 to `most`, with commas between them."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+        parts = [] if value is None else [part.strip() for part in value.split(",")]
+        if not all(part.isdecimal() and 1 <= int(part) <= most for part in parts):
+            raise click.BadParameter(f"{value!r}: whole numbers from 1 to {most}, like 1,2,4", ctx, param)
+        numbers = tuple(int(part) for part in parts)
+        if len(set(numbers)) < len(numbers):
+            raise click.BadParameter(f"{value!r}: a number stands twice", ctx, param)
+        return numbers
+
+    return read
 
 
 @click.command("bench")
@@ -21,37 +51,168 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     show_default=True,
     help="How long to measure.",
 )
-@click.option("--threads", type=click.IntRange(1, 256), help="Engine threads, over the file's.")
+@click.option(
+    "--scenario",
+    type=click.Choice(["single_stream", "multi_stream", "offline", "server", "paced"]),
+    default="single_stream",
+    show_default=True,
+    help="How queries come, as in MLPerf: singly, several at once, in batches, at random, at a fixed pace.",
+)
+@click.option("--streams", type=click.IntRange(1, 256), help="multi_stream: queries at once (8).")
+@click.option("--queries", type=click.IntRange(1, 100_000), help="offline: queries in all, at least (256).")
+@click.option("--rate-hz", type=click.FloatRange(0, 1e6, min_open=True), help="server: arrivals a second.")
+@click.option("--period-ms", type=click.FloatRange(0, 60_000, min_open=True), help="paced: from query to query (100).")
+@click.option("--bound-ms", type=click.FloatRange(0, min_open=True), help="server, paced: latency to be kept.")
+@click.option(
+    "--batch",
+    metavar="N[,N…]",
+    callback=_counts(1024),
+    help="offline: queries that the engine gets at once; several for a sweep.",
+)
+@click.option(
+    "--threads",
+    metavar="N[,N…]",
+    callback=_counts(256),
+    help="Engine threads, over the file's; several for a sweep.",
+)
+@click.option("--profile", is_flag=True, help="Measure the operators as well, by the engine's own profiler.")
+@click.option(
+    "--compare",
+    "other",
+    type=click.Path(path_type=Path, exists=True),
+    help="Another bundle's folder, measured in turns with this one; or a record that --out wrote.",
+)
 @click.option("--evaluation", type=_FOLDER, help="Folder of an evaluation set to answer as well.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record, as JSON, into a file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as one JSON object.")
-def command(
-    bundle: Path, config_path: Path | None, grade: str, threads: int | None, evaluation: Path | None, as_json: bool
-) -> None:
+def command(bundle: Path, config_path: Path | None, **given: Any) -> None:
     """Measure the bundle in the folder BUNDLE on this device: latency, memory, golden outputs.
 
-    Exit code 5 where the bundle cannot be measured.
+    Exit code 5 where the bundle cannot be measured. With --compare: 0 where BUNDLE is faster than the other or no
+    difference was seen, 15 where it is slower, 16 where there is no verdict.
     """
+    _check_options(given)
+    options = _options(config_path, given)
+    run = _points if options.sweep_threads or options.sweep_batches else _single
+    if given["other"] is not None:
+        run = _pair
+    run(bundle, options, given)
+
+
+def _single(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> None:
     from agent.bench import bench, table
+
+    record = _watched(lambda watching: bench(bundle, watching), options)
+    _leave([record], given, lambda: table(record))
+    _check_measured(bundle, record)
+
+
+def _points(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> None:
+    from agent.bench import bench_points
+    from agent.bench.points import points_table
+
+    records = _watched(lambda watching: bench_points(bundle, watching), options)
+    _leave(records, given, lambda: points_table(records))
+    if all(record.outcome != "measured" for record in records):
+        _check_measured(bundle, records[0])
+
+
+def _pair(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> None:
+    from agent.bench import bench, bench_pair
+    from agent.bench.comparing import compare_records, compared_table
+    from agent.bench.saved import load
+
+    other: Path = given["other"]
+    if other.is_dir():
+        ours, theirs = _watched(lambda watching: bench_pair(bundle, other, watching), options)
+    else:
+        theirs = load(other)
+        ours = _watched(lambda watching: bench(bundle, watching), options)
+    compared = compare_records(ours, theirs, interleaved=other.is_dir())
+    _leave([ours, theirs] if other.is_dir() else [ours], given, lambda: compared_table(compared), compared)
+    _check_measured(bundle, ours)
+    _check_verdict(compared)
+
+
+def _watched(measure: "Callable[[BenchOptions], Any]", options: "BenchOptions") -> Any:
+    """Measure, and say on stderr what is going on."""
+    from dataclasses import replace
+
+    from agent.bench.progress import shown
+
+    with shown() as listener:
+        return measure(replace(options, progress=listener))
+
+
+def _leave(
+    records: "list[TrialRecord]",
+    given: Mapping[str, Any],
+    text: Callable[[], str],
+    compared: "Compared | None" = None,
+) -> None:
+    """Print what was found, and write the records where a file was named."""
+    from agent.bench.saved import as_json, compared_json, save
+
+    if given["out"] is not None:
+        save(records, given["out"])
+    if not given["as_json"]:
+        click.echo(text())
+    else:
+        click.echo(as_json(records) if compared is None else compared_json(records, compared))
+
+
+def _check_measured(bundle: Path, record: "TrialRecord") -> None:
     from agent.errors import EngineFailed
 
-    options = _options(config_path, {"grade": grade, "evaluation": evaluation}, threads)
-    record = bench(bundle, options)
-    click.echo(record.model_dump_json(indent=2) if as_json else table(record))
     if record.outcome != "measured":
         raise EngineFailed(f"{bundle} was not measured ({record.outcome}): {record.error}")
 
 
-def _options(config_path: Path | None, chosen: Mapping[str, Any], threads: int | None) -> Any:
+def _check_verdict(compared: "Compared") -> None:
+    from agent.errors import NoVerdict, Slower
+
+    names = " and ".join(compared.names)
+    if compared.verdict == "slower":
+        raise Slower(f"of {names}, the first is slower")
+    if compared.verdict in ("not_enough_data", "no_verdict"):
+        raise NoVerdict(f"of {names}, none can be called faster: the verdict above says why")
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Refuse what the scenario does not read, and a sweep that is compared.
+
+    Raises:
+        click.UsageError: Options that do not go together.
+    """
+    for name, scenarios in READ_BY.items():
+        if given[name] not in (None, ()) and given["scenario"] not in scenarios:
+            option, listed = f"--{name.replace('_', '-')}", " and ".join(scenarios)
+            raise click.UsageError(f"{option} belongs to --scenario {listed}, not to {given['scenario']}")
+    if given["other"] is not None and max(len(given["threads"]), len(given["batch"])) > 1:
+        raise click.UsageError("--compare takes one point: give --threads and --batch one number each")
+
+
+def _options(config_path: Path | None, given: Mapping[str, Any]) -> "BenchOptions":
     from agent.bench import BenchOptions
     from agent.config import load_config
+    from wire.trial import ScenarioSettings
 
-    if config_path is None:
-        return BenchOptions(**chosen, threads=threads or 1)
-    config = load_config(config_path)
-    return BenchOptions(
-        **chosen,
-        threads=threads or config.threads,
-        memory_cap_bytes=config.memory_cap_bytes,
-        cache_dir=config.kernel_cache,
-        lock_path=config.host_lock,
-    )
+    threads: tuple[int, ...] = given["threads"]
+    batches: tuple[int, ...] = given["batch"]
+    config = None if config_path is None else load_config(config_path)
+    chosen = {name: given[name] for name in READ_BY if given[name] is not None and name != "batch"}
+    if len(batches) == 1:
+        chosen["batch"] = batches[0]
+    options = {
+        **{name: given[name] for name in ("grade", "scenario", "profile", "evaluation")},
+        "settings": ScenarioSettings(**chosen),
+        "threads": threads[0] if len(threads) == 1 else 1,
+        "sweep_threads": threads if len(threads) > 1 else (),
+        "sweep_batches": batches if len(batches) > 1 else (),
+    }
+    if config is None:
+        return BenchOptions(**options)
+    own = {"memory_cap_bytes": config.memory_cap_bytes, "cache_dir": config.kernel_cache, "lock_path": config.host_lock}
+    if not threads:
+        own["threads"] = config.threads
+    return BenchOptions(**{**options, **own})

@@ -42,4 +42,4 @@ def command(config_path: Path | None, cache_dir: Path | None, force: bool, as_js
     how = FORMS[report.form] + (f" ({report.refused})" if report.refused else "")
     seconds = sum(report.compiled_s.values()) + report.kept_s
     done = f"compiled in {seconds:.1f} s to" if before is None else "are warm in"
-    click.echo(f"{len(report.compiled_s)} kernels {done} {report.folder}; workers load them {how}")
+    click.echo(f"{report.cache_hits} kernels {done} {report.folder}; workers load them {how}")

@@ -1,4 +1,4 @@
-"""When metrics are told: at a steady pace, and soon after a change that somebody waits to judge.
+"""When metrics are told: at a steady pace, soon after a change that somebody waits to judge, hardly while it measures.
 
 Decides: the moments. Leaves out: what is told. A rollout watches a new bundle for a minute or so: with one message a
 minute its gates would rule on what the bundle did before.
@@ -28,6 +28,7 @@ class MetricsPulse:
         self._say = say
         self._monotonic = monotonic
         self._said_at = monotonic()
+        self._usual_s = interval_s
         self._timer: Timer | None = None
 
     def start(self) -> None:
@@ -38,6 +39,14 @@ class MetricsPulse:
     def quicken(self) -> None:
         """Tell at once, again soon, then go on as before."""
         self._beat(min(SOON_S, self._interval_s))
+
+    def hush(self, interval_s: float | None) -> None:
+        """Tell at once, then only once in `interval_s`, while publishing would disturb what is timed here; the message
+        says so, and silence is no alarm. Null: go on at the usual pace, at once."""
+        wanted_s = self._usual_s if interval_s is None else max(interval_s, self._usual_s)
+        if wanted_s != self._interval_s:
+            self._interval_s = wanted_s
+            self._beat(wanted_s)
 
     def _beat(self, next_s: float) -> None:
         now = self._monotonic()

@@ -12,12 +12,6 @@ from pathlib import Path
 _KIB = 1024
 MEMORY_EVERY_S = 10.0
 """Reading a proportional set size walks all pages: too dear for every line of metrics."""
-_THROTTLE_FILES = (
-    "sys/devices/platform/soc/soc:firmware/get_throttled",
-    "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
-)
-_THROTTLED_NOW_BITS = 0b1111
-"""Bits 0 to 3 of a Pi's firmware word are live; 16 to 19 are sticky. Source: Raspberry Pi documentation, vcgencmd."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +96,11 @@ def _load() -> float | None:
 
 
 def _throttled(root: Path) -> bool | None:
-    for name in _THROTTLE_FILES:
-        word = _text(root / name)
-        if word:
-            return bool(int(word, 16) & _THROTTLED_NOW_BITS)
-    return None
+    # The gateway counts its memory with this module, and has no use for the rest.
+    from agent.measure.conditions.firmware import LIVE_BITS, throttled_bits
+
+    bits = throttled_bits(root)
+    return None if bits is None else bool(bits & LIVE_BITS)
 
 
 def _text(path: Path) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from agent.inference.order import WorkerOrder, refused
 from wire.base import Message
 from wire.canonical import Digest
-from wire.trial import Golden, Grade, MemoryUse, Predictions, Replicate, Scenario
+from wire.trial import Golden, Grade, MemoryUse, Phases, Predictions, Profile, Replicate, Scenario, ScenarioSettings
 
 Outcome = Literal["ok", "unfit", "incompatible", "failed"]
 
@@ -44,20 +44,44 @@ class MeasureOrder(BaseOrder):
     kind: Literal["measure"] = "measure"
     grade: Grade = "normal"
     scenario: Scenario = "single_stream"
+    settings: ScenarioSettings = ScenarioSettings()
     order: int = Field(default=0, ge=0)
     check_golden: bool = True
 
 
 class MemoryOrder(BaseOrder):
-    """Memory in a process of its own; then, if given, the answers on the evaluation set in `evaluation_dir`."""
+    """Memory in a process of its own, as many queries at once as the scenario has; then, if given, the answers on the
+    evaluation set in `evaluation_dir`, one by one."""
 
     kind: Literal["memory"] = "memory"
+    scenario: Scenario = "single_stream"
+    settings: ScenarioSettings = ScenarioSettings()
     evaluation_dir: Path | None = None
     evaluation: Digest | None = None
 
 
-Order = Annotated[RunOrder | SelftestOrder | MeasureOrder | MemoryOrder, Field(discriminator="kind")]
-_ADAPTER: TypeAdapter[RunOrder | SelftestOrder | MeasureOrder | MemoryOrder] = TypeAdapter(Order)
+class LoadOrder(BaseOrder):
+    """Load and answer once. `cold`: what the parent found as it dropped the files' pages from memory; kernels are then
+    compiled in this process, into a `cache_dir` that is new."""
+
+    kind: Literal["load"] = "load"
+    cold: bool | None = None
+    resident_ratio: float | None = Field(default=None, ge=0, le=1)
+    compiles: bool = False
+
+
+class ProfileOrder(BaseOrder):
+    """What each operator type costs, by the engine's own profiler."""
+
+    kind: Literal["profile"] = "profile"
+
+
+Order = Annotated[
+    RunOrder | SelftestOrder | MeasureOrder | MemoryOrder | LoadOrder | ProfileOrder, Field(discriminator="kind")
+]
+_ADAPTER: TypeAdapter[RunOrder | SelftestOrder | MeasureOrder | MemoryOrder | LoadOrder | ProfileOrder] = TypeAdapter(
+    Order
+)
 
 
 class ResultError(Message):
@@ -78,10 +102,14 @@ class Result(Message):
     golden: Golden | None = None
     memory: MemoryUse | None = None
     replicate: Replicate | None = None
+    phases: Phases | None = None
     predictions: Predictions | None = None
+    profile: Profile | None = None
 
 
-def read_order(content: bytes | str) -> RunOrder | SelftestOrder | MeasureOrder | MemoryOrder:
+def read_order(
+    content: bytes | str,
+) -> RunOrder | SelftestOrder | MeasureOrder | MemoryOrder | LoadOrder | ProfileOrder:
     """Return the order that `content` holds.
 
     Raises:

@@ -20,7 +20,8 @@ from agent.child import CapBy, Child, Command, spawn
 from agent.config import WorkersConfig
 from agent.errors import WorkerNotStarted
 from agent.inference.limits import kernel_folder
-from agent.measure.orders import BaseOrder, Result, ResultError
+from agent.inference.order import COMPILING
+from agent.measure.orders import BaseOrder, MemoryOrder, Result, ResultError
 
 MODULE = "agent.measure.worker"
 ORDER_REFUSED = 3
@@ -31,6 +32,9 @@ READ_ON_S = 5.0
 """What an ended worker has said is read to its end, unless a child of its own holds the pipe open."""
 
 STDERR_TAIL_CHARACTERS = 600
+
+COMPILE_LIMIT_S = 900.0
+"""Compiling does not count against an order's time, as long as the worker's heartbeat says so, and up to this."""
 
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -70,18 +74,38 @@ def run_worker(
     order_path = order.result_path.with_name("order.json")
     order_path.write_text(capped.model_dump_json(exclude_none=True))
     order.result_path.unlink(missing_ok=True)
+    deadline = Deadline(timeout_s)
     with tempfile.TemporaryFile() as errors:
         child = spawn(_command(order, order_path, workers or WorkersConfig()), errors.fileno())
-        reader = threading.Thread(target=_read_progress, args=(child, progress), daemon=True)
+        reader = threading.Thread(target=_read_progress, args=(child, progress, deadline), daemon=True)
         reader.start()
         try:
-            ended = _wait(child, timeout_s, cancel)
+            ended = _wait(child, deadline, cancel)
             reader.join(READ_ON_S if ended else 0.0)
             return Answer(_result(order, child, errors) if ended else _timed_out(child, timeout_s), child.cap_by)
         finally:
             _end(child)
             reader.join()
             child.release()
+
+
+class Deadline:
+    """When a worker has had its time. Heartbeats of a compiler put it off."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._began_s = time.monotonic()
+        self._ends_s = self._began_s + timeout_s
+
+    def heard(self, line: Mapping[str, Any]) -> None:
+        """Take in a progress line."""
+        now_s = time.monotonic()
+        if line.get("event") == COMPILING and now_s - self._began_s < COMPILE_LIMIT_S:
+            self._ends_s = now_s + self._timeout_s
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self._ends_s
 
 
 def _command(order: BaseOrder, order_path: Path, workers: WorkersConfig) -> Command:
@@ -94,13 +118,13 @@ def _command(order: BaseOrder, order_path: Path, workers: WorkersConfig) -> Comm
         order.memory_cap_bytes,
         readable=(kernel_folder(order.cache_dir), *(path for path in inputs if path is not None)),
         writable=(order.result_path.parent,),
+        own_leaf=isinstance(order, MemoryOrder),
         **workers.held(),
     )
 
 
-def _wait(child: Child, timeout_s: float, cancel: threading.Event) -> bool:
+def _wait(child: Child, deadline: Deadline, cancel: threading.Event) -> bool:
     """Return whether the child ended by itself in time. Woken by its end: polling would disturb what it measures."""
-    deadline = time.monotonic() + timeout_s
     descriptor = os.pidfd_open(child.pid)
     try:
         poll = select.poll()
@@ -108,7 +132,7 @@ def _wait(child: Child, timeout_s: float, cancel: threading.Event) -> bool:
         while not poll.poll(CANCEL_POLL_S * 1000):
             if cancel.is_set():
                 raise Canceled
-            if time.monotonic() > deadline:
+            if deadline.is_over:
                 return False
     finally:
         os.close(descriptor)
@@ -161,7 +185,8 @@ def _tail(stream: IO[bytes]) -> str:
     return text[-STDERR_TAIL_CHARACTERS:] or "none"
 
 
-def _read_progress(child: Child, progress: Progress | None) -> None:
+def _read_progress(child: Child, progress: Progress | None, deadline: Deadline) -> None:
     for line in child.lines():
+        deadline.heard(line)
         if progress is not None:
             progress(line)

@@ -1,15 +1,15 @@
 """How a variant is measured, as rules: when it is warm, how often, in which order, and what the samples allow to say.
 
-Pure: samples in, verdicts out; no clock and no randomness. Leaves out: the loops (`replicate.py`, `queue.py`) and the
-comparison of variants (the controller's).
+Pure: samples in, verdicts out; no clock and no randomness. Leaves out: the loops (`replicate.py`, `queue.py`), and
+intervals, percentiles and comparisons (`wire.statistics`), and reasons to doubt (`flags.py`).
 """
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from wire.statistics import log_interval
 from wire.trial import Grade
 
 WARM_AGREEMENT_RATIO = 0.02
@@ -36,47 +36,14 @@ SHORTEST_SAMPLE_NS = 1_000_000
 """Below it a sample is the mean of several calls: the clock's and the loop's own cost would show."""
 
 
+MOST_SAMPLES = 100_000
+"""Of one process and one kind: what is sent to the controller is bounded. Timing ends there, whatever the grade."""
+
 FEWEST_QUERIES = 8
 """Inputs in rotation: one alone would stay in the cache, and might take a favoured branch."""
 
 THROTTLED_NOW_BITS = 0b1111
 """Under-voltage, capped, throttled, soft limit: live bits of the Raspberry Pi firmware; 16 to 19 are sticky."""
-
-REMEDIES: dict[str, tuple[str, bool]] = {
-    "unstable": (
-        "latency had not settled when the warm-up's time was over: free the device, or use a higher grade",
-        False,
-    ),
-    "probe_slower": ("the processor got up to 10 % slower while it measured: look at heat and neighbours", False),
-    "probe_invalid": ("the processor got more than 10 % slower while it measured: cool or free the device", True),
-    "drift": (
-        "latency rose by more than 3 % during the timed loop: a burst that cannot be kept up; cool the device",
-        True,
-    ),
-    "drift_short": (
-        "latency rose by more than 3 % in a short loop: measure at grade normal before relying on it",
-        False,
-    ),
-    "disturbed": ("other processes ran during more than 5 % of the samples: free the device and measure again", False),
-    "throttled": ("the firmware throttles the processor: check power supply and cooling", True),
-    "mean_of_k": ("calls shorter than 1 ms are timed several at a time: read medians, not tails", False),
-    "few_inputs": ("fewer than eight inputs were in rotation: give the bundle more golden inputs", False),
-    "busy_host": ("others kept the processor busy when measuring began: measure when the device is idle", False),
-    "replaced": (
-        "a doubtful process was measured once more: it stays in the record and counts in no number",
-        False,
-    ),
-    "interval_not_reached": (
-        "the interval stayed wider than the grade asks for: free the device and measure again",
-        False,
-    ),
-}
-"""Reason of a flag -> (what to do about it, whether it voids the speed)."""
-
-UNQUIET = frozenset({"disturbed", "unstable", "probe_slower", "drift_short"}) | {
-    reason for reason, (_, void) in REMEDIES.items() if void
-}
-"""Flags of a process that had the machine not for itself, or not at its usual speed."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +70,8 @@ class GradeRule:
     preflight_wait_s: float
     interval_ratio: float
     process_cap_s: float
+    loads: int
+    """Processes that only load, with pages dropped and without: so many of each."""
     drift_voids: bool
     repeats_disturbed: bool
 
@@ -132,6 +101,7 @@ NORMAL = GradeRule(
     preflight_wait_s=60.0,
     interval_ratio=0.02,
     process_cap_s=300.0,
+    loads=3,
     drift_voids=True,
     repeats_disturbed=True,
 )
@@ -155,6 +125,7 @@ GRADES: dict[Grade, GradeRule] = {
         preflight_wait_s=1.0,
         interval_ratio=0.10,
         process_cap_s=60.0,
+        loads=0,
         drift_voids=False,
         repeats_disturbed=False,
     ),
@@ -198,95 +169,10 @@ def calls_per_sample(estimate_ns: float) -> int:
     return max(1, math.ceil(SHORTEST_SAMPLE_NS / max(estimate_ns, 1.0)))
 
 
-def fewest_samples(fraction: float, confidence: float = 0.95) -> int:
-    """Return how many samples a percentile needs: 59 for p95, 299 for p99.
-
-    With fewer, the largest sample lies below the percentile with a probability above 1 - confidence.
-    """
-    return math.ceil(math.log(1 - confidence) / math.log(fraction))
-
-
-def percentile(samples: Sequence[int], fraction: float) -> int:
-    """Return the sample below or at which `fraction` of all lie: nearest rank, a value that was measured.
-
-    Raises:
-        ValueError: No samples, or `fraction` outside (0, 1].
-    Source: Hyndman & Fan 1996, type 1.
-    """
-    if not samples or not 0 < fraction <= 1:
-        raise ValueError(f"percentile {fraction} of {len(samples)} samples")
-    return sorted(samples)[math.ceil(fraction * len(samples)) - 1]
-
-
-def percentile_bounds(samples: Sequence[int], fraction: float, confidence: float = 0.95) -> tuple[int, int] | None:
-    """Return order statistics between which the percentile lies with at least `confidence`; None for too few samples.
-
-    The number of samples below the percentile is binomial, whatever the distribution: equal tails, exact.
-    """
-    n, tail = len(samples), (1 - confidence) / 2
-    cumulative = _binomial_cumulative(n, fraction)
-    lower = sum(1 for chance in cumulative if chance <= tail)
-    upper = next((rank for rank, chance in enumerate(cumulative) if chance >= 1 - tail), n) + 1
-    if lower < 1 or upper > n:
-        return None
-    ordered = sorted(samples)
-    return ordered[lower - 1], ordered[upper - 1]
-
-
-def _binomial_cumulative(n: int, fraction: float) -> list[float]:
-    """P(X <= k) for k = 0 … n - 1."""
-    log_p, log_q = math.log(fraction), math.log1p(-fraction)
-    total, out = 0.0, []
-    for k in range(n):
-        log_choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-        total += math.exp(log_choose + k * log_p + (n - k) * log_q)
-        out.append(total)
-    return out
-
-
-def log_interval(process_medians: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return (geometric mean, lower, upper) from the medians of the processes, by Student's t on their logarithms.
-
-    The process is the unit of replication: samples within one are not independent.
-
-    Raises:
-        ValueError: Fewer than two processes, or a median that is not positive.
-    """
-    if len(process_medians) < 2 or min(process_medians) <= 0:
-        raise ValueError(f"an interval needs two positive medians or more, got {list(process_medians)}")
-    logs = [math.log(value) for value in process_medians]
-    middle = statistics.fmean(logs)
-    half = student_quantile((1 + confidence) / 2, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
-
-
 def interval_reached(process_medians: Sequence[float], rule: GradeRule) -> bool:
     """Return whether the interval is as narrow as the grade asks for."""
     middle, lower, upper = log_interval(process_medians)
     return max(upper / middle, middle / lower) - 1 <= rule.interval_ratio
-
-
-def student_quantile(probability: float, degrees: int) -> float:
-    """Return Student's t quantile for `probability` >= 0.5, by bisection of the exact distribution."""
-    low, high = 0.0, 1e4
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student_cumulative(middle, degrees) < probability else (low, middle)
-    return (low + high) / 2
-
-
-def _student_cumulative(t: float, degrees: int) -> float:
-    """P(T <= t) for t >= 0. Source: Abramowitz & Stegun 26.7.3 and 26.7.4 (finite sums for whole degrees)."""
-    angle = math.atan(t / math.sqrt(degrees))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    even = degrees % 2 == 0
-    term = 1.0 if even else cosine
-    total = term if degrees > 1 else 0.0
-    for k in range(2 if even else 3, degrees - 1, 2):
-        term *= (k - 1) / k * cosine**2
-        total += term
-    inside = sine * total if even else (2 / math.pi) * (angle + sine * total)
-    return 0.5 + inside / 2
 
 
 def slower_ratio(before: float, after: float) -> float:
@@ -309,20 +195,3 @@ def disturbed_ratio(wall_ns: Sequence[int], cpu_ns: Sequence[int]) -> float:
         for wall, cpu in zip(wall_ns, cpu_ns, strict=True)
     ]
     return sum(lost) / len(lost) if lost else 0.0
-
-
-def replicate_flags(readings: Mapping[str, Any], rule: GradeRule) -> list[str]:
-    """Return the reasons to doubt a replicate that follow from its readings (see `replicate.py` for their names)."""
-    probe = slower_ratio(readings["probe_before_ns"], readings["probe_after_ns"])
-    drifted = readings["drift_ratio"] > DRIFT_VOID_RATIO
-    checks = {
-        "probe_invalid": probe > PROBE_VOID_RATIO,
-        "probe_slower": PROBE_WARN_RATIO < probe <= PROBE_VOID_RATIO,
-        "drift": drifted and rule.drift_voids,
-        "drift_short": drifted and not rule.drift_voids,
-        "disturbed": (readings["disturbed_ratio"] or 0.0) > CONTAMINATED_RATIO,
-        "throttled": bool((readings["after"]["throttled_bits"] or 0) & THROTTLED_NOW_BITS),
-        "mean_of_k": readings["calls_per_sample"] > 1,
-        "few_inputs": readings["queries_in_rotation"] < FEWEST_QUERIES,
-    }
-    return [reason for reason, holds in checks.items() if holds]

@@ -10,9 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.measure.energy import EnergyMeter, Span, energy
+from agent.measure.flags import REMEDIES, UNQUIET
 from agent.measure.orders import Result
-from agent.measure.protocol import GRADES, REMEDIES, UNQUIET, GradeRule, interval_reached
-from wire.trial import Flag, Golden, MemoryUse, Predictions, Replicate, TrialRecord, TrialRequest
+from agent.measure.protocol import GRADES, GradeRule, interval_reached
+from wire.trial import (
+    Energy,
+    Flag,
+    Golden,
+    MemoryUse,
+    Phases,
+    Predictions,
+    Profile,
+    Replicate,
+    ScenarioSettings,
+    TrialRecord,
+    TrialRequest,
+    Validity,
+)
 
 REPLACED = "replaced"
 OUTCOMES = {"unfit": "unfit", "incompatible": "incompatible", "failed": "failed"}
@@ -29,6 +44,15 @@ class Measured:
     golden: Golden | None = None
     memory: MemoryUse | None = None
     predictions: Predictions | None = None
+    profile: Profile | None = None
+    profile_error: str | None = None
+    cold_loads: list[Phases] = field(default_factory=list)
+    warm_loads: list[Phases] = field(default_factory=list)
+    energies: dict[int, Energy] = field(default_factory=dict)
+    """By the replicate's place in the group's order."""
+    idle_w: float | None = None
+    oversubscribed: bool = False
+    """Whether the engine has more threads than this device has cores for it."""
     engine_version: str = ""
     outcome: str = "measured"
     error: str = ""
@@ -46,6 +70,14 @@ class Measured:
     def rule(self) -> GradeRule:
         return GRADES[self.request.grade]
 
+    @property
+    def settings(self) -> ScenarioSettings:
+        """The request's, with the rate that the first process found: all processes answer equally many queries."""
+        asked = self.request.settings
+        rates = [replicate.conditions.get("rate_hz") for replicate in self.replicates]
+        found = next(filter(None, rates), None)
+        return asked if asked.rate_hz is not None or found is None else asked.model_copy(update={"rate_hz": found})
+
     def take(self, result: Result) -> None:
         """Add what a worker answered; the first thing that went wrong stays."""
         self.engine_version = result.engine_version or self.engine_version
@@ -57,6 +89,14 @@ class Measured:
         if result.outcome != "ok" and self.alive:
             detail = "" if result.error is None else f"{result.error.code}: {result.error.detail}"
             self.give_up(OUTCOMES[result.outcome], detail)
+
+    def note_energy(self, meter: EnergyMeter, span: Span) -> None:
+        """Find the energy of the last process's timed loop in `span`, in which it ran."""
+        last = self.replicates[-1]
+        begin, end, queries = (last.conditions.get(name) for name in ("timed_begin_ns", "timed_end_ns", "queries"))
+        if begin is not None and end is not None and queries:
+            found = energy(meter, span, (begin, end), queries, self.idle_w)
+            self.energies |= {} if found is None else {last.order: found}
 
     def give_up(self, outcome: str, error: str) -> None:
         """End this variant with `outcome`."""
@@ -90,7 +130,10 @@ class Measured:
 
 
 def running_s(replicate: Replicate) -> float:
-    """Return how long a process warmed up and was timed [s]."""
+    """Return how long a process warmed up and was timed, pauses between queries included [s]."""
+    known = [replicate.conditions.get(name) for name in ("warm_up_s", "timed_s")]
+    if None not in known:
+        return sum(map(float, filter(None, known)))
     calls = replicate.conditions.get("calls_per_sample", 1)
     return float(sum(replicate.warm_up_ns.unpack()) + calls * sum(replicate.total_ns.unpack())) / 1e9
 
@@ -105,15 +148,21 @@ def process_medians(replicates: Sequence[Replicate]) -> list[float]:
     return [float(statistics.median(replicate.total_ns.unpack())) for replicate in counted(replicates)]
 
 
-def flags_of(measured: Measured, busy: bool) -> tuple[Flag, ...]:
-    """Return all reasons to doubt this variant's numbers, each once; a replaced process only leaves that it was."""
+def flags_of(measured: Measured, preflight: Sequence[str]) -> tuple[Flag, ...]:
+    """Return all reasons to doubt this variant's numbers, each once; a replaced process only leaves that it was.
+
+    What spoke against beginning does not void: each process says by itself whether it held while it was timed.
+    """
     processes = counted(measured.replicates)
     seen = Counter(reason for replicate in processes for reason in replicate.flags)
     reasons = set(seen)
     if len(processes) < len(measured.replicates):
         reasons.add(REPLACED)
-    if busy:
-        reasons.add("busy_host")
+    reasons.update(preflight)
+    if measured.oversubscribed:
+        reasons.add("oversubscribed")
+    if measured.profile_error is not None:
+        reasons.add("not_profiled")
     if measured.alive and not measured.settled():
         reasons.add("interval_not_reached")
     return tuple(_flag(reason, 2 * seen[reason] > len(processes)) for reason in sorted(reasons))
@@ -125,16 +174,18 @@ def _flag(reason: str, in_most_processes: bool) -> Flag:
     return Flag(reason=reason, remedy=remedy, void=void and in_most_processes)
 
 
-def assemble(measured: Measured, shared: dict[str, Any], conditions: dict[str, Any], busy: bool) -> TrialRecord:
+def assemble(
+    measured: Measured, shared: dict[str, Any], conditions: dict[str, Any], preflight: Sequence[str]
+) -> TrialRecord:
     """Return the record of one variant.
 
     Args:
         measured: All that came of it.
         shared: Fields that all records of the group share (fleet, device, threads, …).
         conditions: Those of the group.
-        busy: Whether the processor was busy when measuring began.
+        preflight: What spoke against beginning, once the wait was over.
     """
-    request = measured.request
+    request, flags, spent = measured.request, flags_of(measured, preflight), mean_energy(measured)
     return TrialRecord(
         **shared,
         trial=request.trial,
@@ -146,6 +197,7 @@ def assemble(measured: Measured, shared: dict[str, Any], conditions: dict[str, A
         engine_version=measured.engine_version,
         engine_options=_engine_options(measured),
         scenario=request.scenario,
+        settings=request.settings,
         grade=request.grade,
         outcome=measured.outcome,  # type: ignore[arg-type]  # one of OUTCOMES, or `measured`
         error=measured.error,
@@ -154,8 +206,41 @@ def assemble(measured: Measured, shared: dict[str, Any], conditions: dict[str, A
         predictions=measured.predictions,
         golden=measured.golden,
         conditions=conditions,
-        flags=flags_of(measured, busy),
+        energy_j=None if spent is None else spent.joules_per_query,
+        energy=spent,
+        profile=measured.profile,
+        cold_loads=tuple(measured.cold_loads),
+        warm_loads=tuple(measured.warm_loads),
+        flags=flags,
+        validity=validity_of(measured, flags),
         wall_s=round(measured.wall_s, 3),
+    )
+
+
+def validity_of(measured: Measured, flags: Sequence[Flag]) -> Validity:
+    """Return whether the speed may be used: it was measured, and no reason voids it."""
+    if not measured.alive:
+        code = measured.error.partition(":")[0]
+        return Validity(valid=False, reasons=(code or measured.outcome,))
+    reasons = tuple(flag.reason for flag in flags if flag.void)
+    return Validity(valid=not reasons, reasons=reasons)
+
+
+def mean_energy(measured: Measured) -> Energy | None:
+    """Return the energy of all processes that count, together; None where no sensor gave it for one of them."""
+    found = [measured.energies[one.order] for one in counted(measured.replicates) if one.order in measured.energies]
+    if not found:
+        return None
+    seconds, queries = sum(one.seconds for one in found), sum(one.queries for one in found)
+    joules = sum(one.joules for one in found)
+    return Energy(
+        source=found[0].source,
+        seconds=seconds,
+        queries=queries,
+        mean_w=sum(one.mean_w * one.seconds for one in found) / seconds,
+        idle_w=found[0].idle_w,
+        joules=joules,
+        joules_per_query=joules / queries,
     )
 
 

@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.errors import AgentError, EngineUnavailable
+from agent.errors import AgentError, EngineUnavailable, ScenarioUnfit
+from agent.inference.limits import apply_limits
 from agent.inference.order import prepare_process
 from agent.measure.memory import MemoryMeter
-from agent.measure.orders import BaseOrder, Result, ResultError, read_order
+from agent.measure.orders import BaseOrder, LoadOrder, Result, ResultError, read_order
 
 _STARTED_NS = time.perf_counter_ns()
 
@@ -39,18 +40,26 @@ def main(arguments: list[str]) -> int:
 def attempt(order: BaseOrder) -> Result:
     """Carry out `order`; what went wrong in a way that we know becomes its outcome."""
     try:
-        prepare_process(order, say)
+        _prepare(order)
         meter = MemoryMeter()
         from agent.measure.carry_out import carry_out
 
         return carry_out(order, meter, say, _STARTED_NS)
-    except EngineUnavailable as exc:
+    except (EngineUnavailable, ScenarioUnfit) as exc:
         return Result(outcome="incompatible", error=ResultError(code=exc.reason, detail=str(exc)))
     except AgentError as exc:
         return Result(outcome="failed", error=ResultError(code=exc.reason, detail=str(exc)))
     except MemoryError as exc:
         cap = f"under a cap of {order.memory_cap_bytes} bytes" if order.memory_cap_bytes else "without a cap of ours"
         return Result(outcome="failed", error=ResultError(code="out_of_memory", detail=f"{cap}: {exc}"[:2000]))
+
+
+def _prepare(order: BaseOrder) -> None:
+    """Impose the limits. A load that is to compile finds no kernels ready: compiling is one of its phases."""
+    if isinstance(order, LoadOrder) and order.compiles:
+        apply_limits(order.threads, order.affinity, None, order.memory_cap_by, order.cache_dir)
+    else:
+        prepare_process(order, say)
 
 
 def say(event: str, **fields: Any) -> None:

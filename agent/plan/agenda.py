@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.update.vocabulary import Facts
 from wire.artifact import ArtifactRef
-from wire.trial import Plan, TrialRecord, TrialRequest
+from wire.trial import Plan, TrialRecord, TrialRequest, Validity
 from wire.update import ReportedError
 
 MOST_STARTS = 2
@@ -122,9 +122,11 @@ def unmeasured(request: TrialRequest, plan: Plan, outcome: str, error: str) -> T
             "control": request.control,
             "engine": request.engine,
             "scenario": request.scenario,
+            "settings": request.settings,
             "grade": request.grade,
             "outcome": outcome,
             "error": error[:2000],
+            "validity": Validity(valid=False, reasons=(error.partition(":")[0] or outcome,)),
         }
     )
 

@@ -7,12 +7,15 @@ measuring itself (`agent/measure/queue.py`, loaded only here) and what becomes o
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.config import AgentConfig
+from agent.measure.conditions.heat import IDLE_NAME, IdleTemperature
+from agent.measure.host.turns import host_lock
 from agent.measure.process import Canceled
-from agent.measure.queue import MeasureContext, host_lock, measure_group
+from agent.measure.queue import measure_group
+from agent.measure.session import MeasureContext
 from wire.trial import TrialRecord, TrialRequest
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ def measure_context(config: AgentConfig, version: str, plan_gen: int) -> Measure
         emulated=config.emulated,
         work_dir=config.state_dir / "run",
         workers=config.workers,
+        idle=IdleTemperature(config.state_dir / IDLE_NAME),
     )
 
 
@@ -62,6 +66,7 @@ class Measuring:
         self._context = context
         self._lock_path = lock_path
         self._heard = heard
+        self._longest_s: float | None = None
         self._paused = threading.Event()
         self._cancel = threading.Event()
         self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
@@ -69,8 +74,9 @@ class Measuring:
     def start(self) -> None:
         self._thread.start()
 
-    def go(self) -> None:
-        """Serving has paused: begin."""
+    def go(self, longest_s: float | None = None) -> None:
+        """Begin: serving has paused for at most `longest_s`, or nobody is served (null)."""
+        self._longest_s = longest_s
         self._paused.set()
 
     def cancel(self) -> None:
@@ -91,7 +97,8 @@ class Measuring:
             with host_lock(self._lock_path, self._cancel):
                 self._heard.turn()
                 self._paused.wait(PAUSE_TIMEOUT_S)
-                arguments = (self.requests, self._folders, self._folders, self._context, self._cancel)
+                context = replace(self._context, longest_s=self._longest_s)
+                arguments = (self.requests, self._folders, self._folders, context, self._cancel)
                 for record in measure_group(*arguments):
                     self._heard.record(record)
         except Canceled:

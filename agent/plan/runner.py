@@ -54,6 +54,8 @@ class Surroundings:
     changing: Callable[[], bool]
     pause: Callable[[], bool]
     resume: Callable[[], None]
+    hush: Callable[[float | None], None]
+    """Publish next to nothing for so long [s], but for what keeps the connection; null: as usual again."""
     tell: Callable[[Tell], None]
     send: Callable[[TrialPart], bool]
     collect_garbage: Callable[[bool], None]
@@ -82,6 +84,11 @@ class PlanRunner:
     def unsent(self) -> list[str]:
         """Trials whose records wait for their acknowledgement."""
         return self._outbox.trials()
+
+    @property
+    def measuring(self) -> bool:
+        """Whether a group is being measured, or waits for its host's turn."""
+        return self._measuring is not None
 
     def arrived(self, plan: Plan) -> None:
         """Take a plan whose signature held."""
@@ -218,10 +225,12 @@ class PlanRunner:
         """This host's turn has come: pause serving where the plan says so, then let the measuring begin."""
         if self._measuring is None:
             return
+        self._around.hush(plan.policy.longest_pause_s)
         if plan.policy.serving == "pause":
             self._paused_s = time.monotonic() if self._around.pause() else None
-            self._pause_timer = self._around.loop.after(plan.policy.longest_pause_s, self._pause_spent)
-        self._measuring.go()
+            if self._paused_s is not None:  # where nobody asks, measuring may take as long as it takes
+                self._pause_timer = self._around.loop.after(plan.policy.longest_pause_s, self._pause_spent)
+        self._measuring.go(plan.policy.longest_pause_s if self._paused_s is not None else None)
 
     def _pause_spent(self) -> None:
         if self._measuring is not None:
@@ -244,6 +253,7 @@ class PlanRunner:
             self._pause_timer.cancel()
         self._paused_s = None
         self._around.resume()
+        self._around.hush(None)
         if measuring is not None:
             self._save(self.agenda.without_starts([request.trial for request in measuring.requests]), _nothing)
             self._answer_for_the_rest(measuring, fault)
@@ -269,7 +279,8 @@ class PlanRunner:
         if self.agenda.plan is not None:
             record = unmeasured(request, self.agenda.plan, outcome, error)
             config = self._around.config
-            shared = {"threads": config.threads, "emulated": config.emulated, "agent_version": self._around.version}
+            threads = request.threads or config.threads
+            shared = {"threads": threads, "emulated": config.emulated, "agent_version": self._around.version}
             self._keep(record.model_copy(update=shared))
 
     def _keep(self, record: TrialRecord) -> None:

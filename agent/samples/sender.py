@@ -33,7 +33,7 @@ class SampleSender:
             outbox: Samples that wait.
             loop: Its timers pace the parts.
             send: Publish a part; returns whether the broker took it.
-            downloads: Whether the device downloads an artifact now.
+            downloads: Whether the device downloads an artifact now, or measures.
         """
         self._outbox = outbox
         self._loop = loop

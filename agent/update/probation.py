@@ -8,14 +8,15 @@ from collections.abc import Callable
 from agent.loop import Loop, Timer
 from agent.supervise.serving import Serving
 from agent.supervise.tally import Tally
+from wire.statistics import fewest_samples
 from wire.telemetry import WorkloadMetrics
 from wire.update import Limits, ReportedError
 
 GRACE_S = 10.0
 """How much longer than its probation a worker may take for its first answer: slow sources, busy boards."""
 
-LEAST_P95_SAMPLES = 59
-"""Below it the largest of n values may lie under the true 95th percentile. Source: order statistics, 0.95^59 < 0.05."""
+LEAST_P95_SAMPLES = fewest_samples(0.95)
+"""Below it the largest of n values may lie under the true 95th percentile."""
 
 Ended = Callable[[ReportedError | None], None]
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from controller.choose.goals import LATENCIES, Criterion, Goals
+from controller.choose.goals import SPEEDS, Criterion, Goals
 from controller.choose.limits import Judged, judge
 from controller.choose.measured import Measured
 from controller.choose.wording import NAMES, bytes_text, loss_text, ms_text
@@ -48,7 +48,7 @@ def choose(goals: Goals, control: Measured, candidates: Sequence[Measured]) -> C
     if not feasible:
         tightest = _tightest(judged)
         return Choice(None, f"no variant keeps all limits; {tightest}", rejected, (), tightest, judged)
-    if control.variant not in rejected and goals.minimise[0] in LATENCIES:
+    if control.variant not in rejected and goals.minimise[0] in SPEEDS:
         rejected |= _not_faster(judged)
         feasible = [each for each in feasible if each.variant not in rejected]
     return _among(goals, control, feasible, rejected, judged)
@@ -113,6 +113,8 @@ def _value(criterion: Criterion, measured: Measured) -> float:
             return inf if measured.p50_ns is None else measured.p50_ns.value
         case "p95_ms":
             return inf if measured.p95_ns is None else measured.p95_ns.value
+        case "query_ms":
+            return inf if measured.query_ns is None else measured.query_ns.value
         case "wire_bytes":
             return measured.wire_bytes
         case "disk_bytes":
@@ -158,7 +160,7 @@ def _lost(criterion: Criterion, loser: Measured, winner: Measured) -> str:
 def _shown(criterion: Criterion, value: float) -> str:
     if value == inf:
         return "unknown"
-    return ms_text(value) if criterion in LATENCIES else bytes_text(value)
+    return ms_text(value) if criterion in SPEEDS else bytes_text(value)
 
 
 def _because(goals: Goals, winner: Measured, control: Measured, judged: Judged, feasible: int) -> str:

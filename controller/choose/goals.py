@@ -9,9 +9,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from controller.config.section import Section
+from wire.trial import Scenario
 
-Criterion = Literal["p50_ms", "p95_ms", "wire_bytes", "disk_bytes", "peak_memory_bytes"]
+Criterion = Literal["p50_ms", "p95_ms", "query_ms", "wire_bytes", "disk_bytes", "peak_memory_bytes"]
 LATENCIES: frozenset[Criterion] = frozenset({"p50_ms", "p95_ms"})
+SPEEDS: frozenset[Criterion] = LATENCIES | {"query_ms"}
 
 
 class GoalFields(Section):
@@ -27,12 +29,18 @@ class GoalFields(Section):
     """One-sided confidence of the bounds on accuracy and on p95."""
     max_p95_ms: float | None = Field(default=None, gt=0)
     """Limit on the upper bound of the 95th percentile of the latency [ms]."""
+    min_queries_per_second: float | None = Field(default=None, gt=0)
+    """Scenario `offline`: limit on the lower bound of the queries answered in a second."""
     max_memory_bytes: int | None = Field(default=None, gt=0)
     """Limit on the peak memory of the worker [bytes]."""
     max_wire_bytes: int | None = Field(default=None, gt=0)
     """Limit on what a device must download [bytes]."""
     minimise: tuple[Criterion, ...] = Field(default=("p95_ms", "wire_bytes", "peak_memory_bytes"), min_length=1)
-    """In this order: variants within `tolerance_ratio` of the best in one criterion are told apart by the next."""
+    """In this order: variants within `tolerance_ratio` of the best in one criterion are told apart by the next.
+
+    `query_ms` is the mean time per query of the scenario `offline` (1000 / queries per second), which has no latency of
+    a query; in `multi_stream` p50 and p95 are of all streams' queries together.
+    """
     tolerance_ratio: float = Field(default=0.05, ge=0, lt=1)
     """How much worse than the best counts as equal (lexicographic choice with tolerance)."""
 
@@ -61,6 +69,27 @@ class Goals(GoalFields):
         limit = self.max_accuracy_drop_ratio if self.max_accuracy_drop_ratio is not None else self.max_r2_drop
         assert limit is not None  # the validator saw to it
         return limit
+
+    def check_scenario(self, scenario: Scenario) -> None:
+        """Refuse what trials of this scenario cannot answer.
+
+        Raises:
+            ValueError: A criterion or a limit that they give no number for; what to write instead.
+        """
+        gives: frozenset[Criterion] = frozenset({"query_ms"}) if scenario == "offline" else LATENCIES
+        if lacking := [each for each in self.minimise if each in SPEEDS - gives]:
+            raise ValueError(
+                f"minimise: trials of the scenario {scenario} give no {lacking[0]}; take {' or '.join(sorted(gives))}"
+            )
+        if self.max_p95_ms is not None and "p95_ms" not in gives:
+            raise ValueError(
+                f"max_p95_ms: trials of the scenario {scenario} give no latency of a query; take min_queries_per_second"
+            )
+        if self.min_queries_per_second is not None and "query_ms" not in gives:
+            raise ValueError(
+                f"min_queries_per_second: trials of the scenario {scenario} say nothing of it; set trials.scenario: "
+                "offline, or take max_p95_ms"
+            )
 
     def changed(self, change: "GoalsChange") -> "Goals":
         """Return these goals with the fields that `change` sets.

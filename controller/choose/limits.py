@@ -79,7 +79,14 @@ def judge(goals: Goals, control: Measured, candidate: Measured) -> Judged:
     if excluded is not None:
         return Judged(candidate.variant, excluded)
     own = candidate.variant == control.variant
-    violations = [*_latency(goals, candidate), *_memory(goals, candidate), *_size(goals, candidate)]
+    if (otherwise := _otherwise(control, candidate)) is not None:
+        return Judged(candidate.variant, otherwise)
+    violations = [
+        *_latency(goals, candidate),
+        *_rate(goals, candidate),
+        *_memory(goals, candidate),
+        *_size(goals, candidate),
+    ]
     if own:
         return Judged(candidate.variant, violations=tuple(violations))
     before, after = _medians(control), _medians(candidate)
@@ -98,25 +105,38 @@ def _way_out(samples: int) -> str:
     return f"raise the limit, give {samples} samples or more, or set decide_on: point_estimate"
 
 
+def _otherwise(control: Measured, candidate: Measured) -> str | None:
+    """Return how the candidate was measured otherwise than the control: beside serving, or in another scenario."""
+    if candidate.kinds <= control.kinds:
+        return None
+    mine, theirs = (" and ".join(sorted(" ".join(kind) for kind in each.kinds)) for each in (candidate, control))
+    return f"measured as {mine}, the control as {theirs}: such numbers are compared with themselves only"
+
+
 def _medians(measured: Measured) -> dict[str, tuple[float, ...]]:
     """Return the process medians by sitting: a device that is slower today is slower for the control too."""
-    return {trial.sitting: trial.process_medians_ns for trial in measured.usable}
+    return {f"{trial.sitting} {trial.terms}": trial.process_medians_ns for trial in measured.usable}
 
 
 def _loss(goals: Goals, control: Measured, candidate: Measured) -> LossBound | None:
     """Return the worst bound over the devices, each against the control's answers on the same device."""
     known = control.judgements
     pairs = [(known[device], each) for device, each in candidate.judgements.items() if device in known]
-    bounds = [_paired(goals, *pair) for pair in pairs]
+    bounds = [paired_loss(*pair, goals.confidence) for pair in pairs]
     return max(bounds, key=lambda bound: bound.upper) if bounds else None
 
 
-def _paired(goals: Goals, control: Judgement, variant: Judgement) -> LossBound:
+def paired_loss(control: Judgement, variant: Judgement, confidence: float) -> LossBound:
+    """Return what a variant lost against the control on the same samples, with its one-sided upper bound.
+
+    Raises:
+        ConfigurationError: The two were judged in different ways.
+    """
     if control.correct is not None and variant.correct is not None:
-        return loss_bound(PairedTable.of(control.correct, variant.correct), goals.confidence)
+        return loss_bound(PairedTable.of(control.correct, variant.correct), confidence)
     if control.squared_errors is None or variant.squared_errors is None or control.variance is None:
         raise ConfigurationError("control and variant were judged in different ways; measure both again")
-    return r2_loss_bound(control.squared_errors, variant.squared_errors, control.variance, goals.confidence)
+    return r2_loss_bound(control.squared_errors, variant.squared_errors, control.variance, confidence)
 
 
 def _accuracy(goals: Goals, loss: LossBound | None) -> list[Violation]:
@@ -146,6 +166,20 @@ def _latency(goals: Goals, candidate: Measured) -> list[Violation]:
         return []
     text = f"p95 {ms_text(p95.value)}, at most {ms_text(p95.upper)}; the limit is {goals.max_p95_ms:g} ms"
     return [Violation("max_p95_ms", text, upper / goals.max_p95_ms)]
+
+
+def _rate(goals: Goals, candidate: Measured) -> list[Violation]:
+    least = goals.min_queries_per_second
+    if least is None:
+        return []
+    query = candidate.query_ns
+    if query is None:
+        return [Violation("min_queries_per_second", "queries per second were not measured", None)]
+    lower = 1e9 / query.upper
+    if lower >= least:
+        return []
+    text = f"{1e9 / query.value:.3g} queries/s, at least {lower:.3g}; the limit is {least:g}"
+    return [Violation("min_queries_per_second", text, least / lower if lower else inf)]
 
 
 def _memory(goals: Goals, candidate: Measured) -> list[Violation]:

@@ -11,7 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wire.trial import Scenario, ScenarioSettings
+
 Outcome = Literal["measured", "unfit", "incompatible", "failed"]
+PAUSE_SPENT = "pause_spent"
+"""In front of the error of a trial that was cut short, since serving had paused for as long as the plan allows."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,10 @@ class Judgement:
 class TrialSummary:
     """One variant on one device.
 
-    `process_medians_ns`: the median query of each fresh process that counts [ns]. `p95_ns` is None where there are too
-    few samples, or where a sample is a mean of several calls. `void` reasons make its speed unusable.
+    `process_medians_ns`: the median query of each fresh process that counts [ns]; `offline`: its mean time per query,
+    `query_ns` over all of them, and no latency of a query. `multi_stream`: the latency is that of all streams' queries.
+    `p95_ns` is None where there are too few samples, or where a sample is a mean of several calls. `void` reasons make
+    its speed unusable.
     """
 
     trial: str
@@ -70,11 +76,23 @@ class TrialSummary:
     void: tuple[str, ...] = ()
     emulated: bool = False
     serving_lost_s: float = 0.0
+    scenario: Scenario = "single_stream"
+    settings: ScenarioSettings = field(default_factory=ScenarioSettings)
+    threads: int = 1
+    serving_policy: str = "pause"
+    query_ns: Estimate | None = None
+    over_bound_ratio: float | None = None
+    energy_j: float | None = None
 
     @property
     def sitting(self) -> str:
-        """Device and repeat: trials of one sitting were interleaved, so that their speeds can be compared."""
+        """Device, sitting and repeat: trials of one sitting were interleaved, so that their speeds can be compared."""
         return f"{self.device}/{self.trial.partition('.')[2]}"
+
+    @property
+    def terms(self) -> str:
+        """What must be equal for speeds to be comparable even within a sitting."""
+        return f"{self.scenario} {self.settings.model_dump_json()} threads {self.threads} {self.serving_policy}"
 
 
 @dataclass(frozen=True)
@@ -98,16 +116,32 @@ class Measured:
 
     @property
     def excluded(self) -> str | None:
-        """Why no number of this variant can be used; None where they can. One device that cannot run it is enough."""
+        """Why no number of this variant can be used; None where they can. One device that cannot run it is enough.
+
+        A sitting that was cut short because the longest pause was over says nothing of the variant: its other ones do.
+        """
         for trial in self.trials:
-            if trial.outcome != "measured":
+            cut_short = bool(self.usable) and trial.because.startswith(PAUSE_SPENT)
+            if trial.outcome != "measured" and not cut_short:
                 return f"{trial.outcome} on {trial.device}: {trial.because or 'no reason given'}"
         if self.usable:
-            return None
+            return self._mixed
         if not self.trials:
             return "no device measured it"
         first = self.trials[0]
         return f"void on {first.device}: {', '.join(first.void) or 'no samples'}"
+
+    @property
+    def kinds(self) -> frozenset[tuple[str, str]]:
+        """The scenarios and serving policies under which it was measured."""
+        return frozenset((trial.scenario, trial.serving_policy) for trial in self.usable)
+
+    @property
+    def _mixed(self) -> str | None:
+        if len(self.kinds) < 2:
+            return None
+        named = " and ".join(sorted(" ".join(kind) for kind in self.kinds))
+        return f"measured in ways that are not compared with each other: {named}"
 
     @property
     def p50_ns(self) -> Estimate | None:
@@ -118,6 +152,11 @@ class Measured:
     def p95_ns(self) -> Estimate | None:
         """95th percentile on the slowest device [ns]; None where a device has none."""
         return _slowest([trial.p95_ns for trial in self.usable])
+
+    @property
+    def query_ns(self) -> Estimate | None:
+        """Mean time per query offline on the slowest device [ns]; None in other scenarios."""
+        return _slowest([trial.query_ns for trial in self.usable])
 
     @property
     def peak_memory_bytes(self) -> int | None:

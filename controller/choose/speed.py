@@ -1,7 +1,7 @@
 """How fast a variant is, and how much faster than the control. The process is the unit of replication.
 
-Decides: speed-up with its interval, percentiles with their bounds. Leaves out: which samples count (`trial.summary`).
-Pure; numpy and scipy.
+Decides: speed-up with its interval, percentiles with their bounds. Leaves out: which samples count (`trial.summary`)
+and the statistics themselves (`wire.statistics`). Pure; numpy to put samples in order.
 
 Queries of one process share its memory layout, its heat and its neighbours: treating them as independent would call
 most pairs of equal variants different. So a speed-up is compared over the medians of fresh processes. The
@@ -11,14 +11,13 @@ percentiles are over queries, as many of each process, and their order-statistic
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
+from math import exp, inf, log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
-from scipy.stats import t as student
 
 from controller.choose.measured import Estimate
+from wire.statistics import bound_ranks, fewest_samples, log_interval, nearest_rank, welch_ratio
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,7 @@ def speed_up(control_ns: Sequence[float], variant_ns: Sequence[float], confidenc
     """
     if not control_ns or not variant_ns or min(*control_ns, *variant_ns) <= 0:
         raise ValueError("a speed-up needs positive medians of both sides")
-    control, variant = np.log(np.asarray(control_ns, float)), np.log(np.asarray(variant_ns, float))
-    gain = float(control.mean() - variant.mean())
-    if min(len(control), len(variant)) < 2:
-        return SpeedUp(exp(gain), 0.0, inf)
-    half = _half_width(control, variant, confidence)
-    return SpeedUp(exp(gain), exp(gain - half), exp(gain + half))
+    return SpeedUp(*welch_ratio(variant_ns, control_ns, confidence))
 
 
 def fleet_speed_up(control_ns: Mapping[str, Sequence[float]], variant_ns: Mapping[str, Sequence[float]]) -> SpeedUp:
@@ -83,12 +77,9 @@ def median_latency(process_medians_ns: Sequence[float], confidence: float = 0.95
     """
     if not process_medians_ns:
         return None
-    logs = np.log(np.asarray(process_medians_ns, float))
-    middle = float(logs.mean())
-    if len(logs) < 2:
-        return Estimate(exp(middle), 0.0, inf)
-    half = float(student.ppf((1 + confidence) / 2, len(logs) - 1)) * float(logs.std(ddof=1)) / sqrt(len(logs))
-    return Estimate(exp(middle), exp(middle - half), exp(middle + half))
+    if len(process_medians_ns) < 2:
+        return Estimate(float(process_medians_ns[0]), 0.0, inf)
+    return Estimate(*log_interval(process_medians_ns, confidence))
 
 
 def percentile(samples_ns: NDArray[np.int64], fraction: float, confidence: float = 0.95) -> Estimate | None:
@@ -103,19 +94,10 @@ def percentile(samples_ns: NDArray[np.int64], fraction: float, confidence: float
     Source: Hyndman and Fan 1996, type 1; David and Nagaraja, Order Statistics (2003), section 7.1.
     """
     n = len(samples_ns)
-    if n == 0 or 1 - fraction**n < confidence:
+    if n < fewest_samples(fraction, confidence):
         return None
+    lower, upper = bound_ranks(n, fraction, 2 * confidence - 1)
+    middle = nearest_rank(n, fraction)
     ordered = np.sort(samples_ns)
-    rank = int(np.ceil(fraction * n - 1e-9))
-    above = int(binom.ppf(confidence, n, fraction)) + 1  # smallest k with P(fewer than k below) >= confidence
-    below = int(binom.ppf(1 - confidence, n, fraction))  # largest j with P(at least j below) >= confidence
-    return Estimate(float(ordered[rank - 1]), float(ordered[max(below, 1) - 1]), float(ordered[min(above, n) - 1]))
-
-
-def _half_width(control: NDArray[np.float64], variant: NDArray[np.float64], confidence: float) -> float:
-    parts = np.array([control.var(ddof=1) / len(control), variant.var(ddof=1) / len(variant)])
-    total = float(parts.sum())
-    if total == 0:
-        return 0.0
-    freedom = total**2 / float(np.sum(parts**2 / (np.array([len(control), len(variant)]) - 1)))
-    return float(student.ppf((1 + confidence) / 2, freedom)) * sqrt(total)
+    found = [float(ordered[min(max(rank, 1), n) - 1]) for rank in (middle, lower, upper)]
+    return Estimate(*found)

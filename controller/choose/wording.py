@@ -8,6 +8,7 @@ from controller.choose.paired import LossBound
 NAMES: Mapping[Criterion, str] = {
     "p50_ms": "p50",
     "p95_ms": "p95",
+    "query_ms": "time per query",
     "wire_bytes": "download",
     "disk_bytes": "on disk",
     "peak_memory_bytes": "peak memory",

@@ -20,7 +20,7 @@ ENTRIES = {
     "broker": Entry(f"{_NOUNS}.broker:broker", "Run the embedded broker, or print broker configuration."),
     "model": Entry(f"{_NOUNS}.model:model", "Import, list, show and compress models."),
     "fleet": Entry(f"{_NOUNS}.fleet:fleet", "List fleets and show their devices."),
-    "trial": Entry(f"{_NOUNS}.trial:trial", "List and show what devices measured."),
+    "trial": Entry(f"{_NOUNS}.trial.group:trial", "List, show, compare and export what devices measured."),
     "sample": Entry(f"{_NOUNS}.sample:sample", "List and export queries that devices captured."),
     "rollout": Entry(f"{_NOUNS}.rollout:rollout", "List, show and steer rollouts."),
     "report": Entry(f"{_COMMANDS}.report:report", "Show what a deploy did, as text, JSON or HTML."),

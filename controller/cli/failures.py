@@ -2,7 +2,7 @@
 
 Exit codes: 0 ok, 1 unexpected, 2 usage, 3 configuration invalid, 4 not found, 5 model or data unusable, 6 broker
 unreachable or refused, 7 no device present, 8 no feasible variant, 9 busy, 10 rollout failed, 11 trust, 12 disk,
-130 interrupted.
+15 a comparison's answer is "slower", 16 it has none, 130 interrupted.
 """
 
 import errno
@@ -18,6 +18,8 @@ import click
 from controller.errors import ConfigurationError, ControllerError, DiskFull
 
 UNEXPECTED = 1
+SLOWER = 15
+NO_VERDICT = 16
 INTERRUPTED = 130
 
 

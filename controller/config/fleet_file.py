@@ -124,12 +124,16 @@ class Workload(Section):
 
     @model_validator(mode="after")
     def _changes_are_valid(self) -> Self:
+        self._check_goals("goals", GoalsChange())
         for name, change in self.per_class.items():
-            try:
-                self.goals.changed(change.goals)
-            except ValueError as exc:
-                raise ValueError(f"per_class.{name}.goals: {_said(exc)}") from exc
+            self._check_goals(f"per_class.{name}.goals", change.goals)
         return self
+
+    def _check_goals(self, where: str, change: GoalsChange) -> None:
+        try:
+            self.goals.changed(change).check_scenario(self.trials.scenario)
+        except ValueError as exc:
+            raise ValueError(f"{where}: {_said(exc)}") from exc
 
     def goals_of(self, device_class: str) -> Goals:
         """Return the goals of a class, its changes applied."""

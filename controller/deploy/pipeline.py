@@ -87,11 +87,18 @@ def _carry_on(context: DeployContext, lease: Lease, wait_through_pauses: bool) -
     if (same_as := up_to_date_with(context)) is not None:
         context.progress.say(f"the fleet is up to date (as deployed by {same_as})")
         return _end(context, "up_to_date", {"same_as": same_as})
+    _check_pause(context)
     for name, run in _stages(wait_through_pauses).items():
         lease.check()
         with _timed(context, name):
             outcome = run(context)
     return _end(context, "completed", {"rollout": outcome})
+
+
+def _check_pause(context: DeployContext) -> None:
+    from controller.deploy.planning.trial_plan import check_pause
+
+    check_pause(context.settings, context.service.devices(context.settings.fleet))
 
 
 def _stages(wait_through_pauses: bool) -> Mapping[str, Callable[[DeployContext], Any]]:

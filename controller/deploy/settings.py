@@ -21,9 +21,10 @@ from controller.compress.variant import recipe_document
 from controller.config.fleet_file import DeviceClass, FleetFile, Workload
 from controller.config.references import model_reference
 from controller.deploy.fleet_files import FoundFleet
-from controller.errors import ConfigurationError, NotFound
+from controller.errors import ConfigurationError, ControllerError, NotFound
 from controller.models.folder import ModelFolder
 from controller.models.samples import evaluation_samples
+from controller.trial.summary import Labels
 from controller.workspace import Workspace
 from wire.canonical import canonical_json, sha256_hex
 
@@ -102,6 +103,21 @@ def settings_of(document: dict[str, Any]) -> DeploySettings:
         )
     except (KeyError, ValidationError) as exc:
         raise ConfigurationError(f"the deployment was asked for by another release ({exc}): deploy again") from exc
+
+
+def labels_of(document: dict[str, Any], datasets: Path) -> Labels | None:
+    """Return the labels by which a deployment judged; None where its model is gone, or its samples have changed.
+
+    Args:
+        document: The settings that its row keeps.
+        datasets: Where samples are kept.
+    """
+    try:
+        settings = settings_of(document)
+        samples = evaluation_samples(settings.model, datasets)
+    except ControllerError:
+        return None
+    return Labels(samples.kind, samples.labels) if samples.digest == settings.evaluation_digest else None
 
 
 def read_settings(found: FoundFleet, workload: str, model: str | None, workspace: Workspace) -> DeploySettings:

@@ -1,7 +1,8 @@
 """The report of one deploy: everything that was made, measured, decided and attested, from the database.
 
-Decides: the document's shape. Its top-level keys are part of the product: `fleet, baseline, variants, trials, choices,
-waves, attested`, with `deployment`, `conditions` and `host` beside them. Leaves out: how it looks (`html`).
+Decides: the document's shape. Its top-level keys are part of the product: `fleet, baseline, variants, trials,
+fleetwide, choices, waves, attested`, with `deployment`, `conditions` and `host` beside them. Leaves out: how it looks
+(`html`).
 Times are seconds since the epoch, sizes bytes, ratios 0 to 1; speed-up = baseline time / variant time.
 
     report = build_report(session, "20261101-120000-ab12", describe_host())
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 from controller.config.fleet_file import FleetFile
 from controller.errors import NotFound
 from controller.report.fleet import device_rows, variant_names
+from controller.report.fleetwide.section import fleetwide_rows
 from controller.report.front import accuracy_latency_size_front
 from controller.report.lineage import lineage_of
 from controller.report.trials import trial_row
@@ -52,6 +54,7 @@ def build_report(session: Session, deployment: str, host: Mapping[str, Any]) -> 
         "baseline": next((each for each in variants if each["control"]), None),
         "variants": variants,
         "trials": measured,
+        "fleetwide": fleetwide_rows(session, deployment),
         "choices": choices,
         "waves": wave_rows(session, rollout.id) if rollout else [],
         "attested": _attested(session, row, devices, choices),

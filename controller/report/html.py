@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from controller.report.figure import class_figure
+from controller.report.fleetwide.figure import variance_figure
 
 Report = Mapping[str, Any]
 NOT_KNOWN = "-"
@@ -32,6 +33,7 @@ def render_html(report: Report) -> str:
     return page.render(
         report=report,
         figures=figures,
+        fleet_figures=[variance_figure(row) for row in report["fleetwide"]],
         plotly_script=Markup(script.replace("</script", "<\\/script")),
         stages=stage_bars(report),
         waves=wave_bars(report),

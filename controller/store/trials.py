@@ -63,6 +63,14 @@ def of_deployment(session: Session, deployment: str) -> Sequence[tables.Trial]:
     ).all()
 
 
+def names_of_deployment(session: Session, deployment: str) -> Sequence[str]:
+    """Return the names of a deployment's trials by device, in the order asked; no record is read."""
+    table = tables.Trial
+    return session.scalars(
+        select(table.trial).where(table.deployment == deployment).order_by(table.device, table.asked_s, table.trial)
+    ).all()
+
+
 def in_fleet(session: Session, fleet: str, limit: int = 1000) -> Sequence[tables.Trial]:
     """Return a fleet's newest trials, newest first."""
     table = tables.Trial

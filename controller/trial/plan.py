@@ -1,7 +1,8 @@
 """Plan trials: which devices of a class measure which variants, and what that costs, before anything starts. Pure.
 
 Decides: the control of each class, which variants ride, which devices measure (the same ones each time, those that are
-there first), device-minutes and seconds of serving lost. Leaves out: documents and topics (the engine).
+there first), and how variants are split into sittings where one pause of serving has no room for all. Leaves out: what
+a variant costs (`cost`), documents and topics (the engine).
 """
 
 import hashlib
@@ -9,14 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controller.trial.cost import Share, TrialCost, cost_of, sitting_size, sittings_of, too_long
 from controller.trial.settings import TrialSettings
-
-TIMED_S = {"quick": 3.0, "normal": 5 * 13.0, "ranking": 5 * 63.0}
-"""Warm-up and timed runs per variant, all processes together [s]; `quick` may take 6 s and rarely takes half."""
-PROCESSES = {"quick": 4, "normal": 6, "ranking": 6}
-"""Fresh processes per variant: the replicates, and one for memory and accuracy."""
-PROCESS_S = 1.5
-"""Start and load of a process [s]; a first value, from a two-core x86 host."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class PlannedVariant:
 
 @dataclass(frozen=True)
 class TrialDevice:
-    """A device that could measure. `serving`: it runs this workload now. Devices of one `host_id` take turns."""
+    """A device that could measure. `serving`: it serves something now. Devices of one `host_id` take turns."""
 
     device: str
     device_class: str
@@ -44,28 +39,18 @@ class TrialDevice:
 
 @dataclass(frozen=True)
 class ClassPlan:
-    """What one class measures: on each of `devices`, `variants` and first the control among them."""
+    """What one class measures on each of `devices`: in every sitting the control first, and variants beside it."""
 
     device_class: str
     control: str
-    variants: tuple[str, ...]
+    sittings: tuple[tuple[str, ...], ...]
     devices: tuple[str, ...]
     screened_out: Mapping[str, str] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class TrialCost:
-    """Estimated, before the start. `wall_s` lets devices of one host take turns [s]."""
-
-    device_minutes: float
-    serving_lost_s: float
-    wall_s: float
-
-    def __str__(self) -> str:
-        return (
-            f"about {self.device_minutes:.1f} device-minutes, {self.serving_lost_s:.0f} s of serving lost, "
-            f"{self.wall_s / 60:.1f} min until the last record"
-        )
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """All that is measured, the control first."""
+        return tuple(dict.fromkeys(name for sitting in self.sittings for name in sitting))
 
 
 @dataclass(frozen=True)
@@ -75,6 +60,7 @@ class TrialPlan:
     classes: tuple[ClassPlan, ...]
     cost: TrialCost
     impossible: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def plan_trials(
@@ -83,7 +69,7 @@ def plan_trials(
     """Return who measures what.
 
     Args:
-        settings: Grade, devices per class, most variants, what to measure anyway.
+        settings: Grade, scenario, devices per class, most variants, what to measure anyway, what serving may lose.
         devices: Every device of the classes that run the workload.
         variants: All that passed on the host. The first baseline that a class can run is its control.
         salt: E.g. the deployment's name: other salts choose other devices, the same salt the same.
@@ -99,12 +85,8 @@ def plan_trials(
             impossible[name] = found
         else:
             plans.append(found)
-    return TrialPlan(tuple(plans), _cost(settings, plans, devices), impossible)
-
-
-def variant_seconds(settings: TrialSettings) -> float:
-    """Return how long one variant keeps one device busy [s], estimated."""
-    return TIMED_S[settings.grade] + PROCESSES[settings.grade] * PROCESS_S
+    cost = cost_of(settings, _shares(plans, devices))
+    return TrialPlan(tuple(plans), cost, impossible, _warnings(settings, plans, cost))
 
 
 def _measuring(settings: TrialSettings, members: Sequence[TrialDevice], salt: str) -> list[TrialDevice]:
@@ -128,17 +110,43 @@ def _class_plan(
     chosen, dropped = rest[: settings.most_variants], rest[settings.most_variants :]
     out = {each.name: f"engine {each.engine} is not there" for each in variants if each.engine not in engines}
     out |= {each.name: f"screened out: only {settings.most_variants} variants are measured" for each in dropped}
-    names = (control.name, *(each.name for each in chosen))
-    return ClassPlan(name, control.name, names, tuple(device.device for device in measuring), out)
+    pauses = settings.policy == "pause" and any(device.serving for device in measuring)
+    size = sitting_size(settings) if pauses else None
+    if size is not None and size < 2:
+        return too_long(settings)
+    sittings = sittings_of(control.name, [each.name for each in chosen], size)
+    return ClassPlan(name, control.name, sittings, tuple(device.device for device in measuring), out)
 
 
-def _cost(settings: TrialSettings, plans: Sequence[ClassPlan], devices: Sequence[TrialDevice]) -> TrialCost:
+def _shares(plans: Sequence[ClassPlan], devices: Sequence[TrialDevice]) -> list[Share]:
     known = {device.device: device for device in devices}
-    busy_s: dict[str, float] = {}
-    for plan in plans:
-        busy_s |= dict.fromkeys(plan.devices, len(plan.variants) * variant_seconds(settings))
-    by_host: defaultdict[str, float] = defaultdict(float)
-    for name, seconds in busy_s.items():
-        by_host[known[name].host_id or name] += seconds
-    lost = sum(seconds for name, seconds in busy_s.items() if known[name].serving and settings.policy == "pause")
-    return TrialCost(sum(busy_s.values()) / 60, lost, max(by_host.values(), default=0.0))
+    return [
+        Share(
+            device=name,
+            host_id=known[name].host_id,
+            serving=known[name].serving,
+            runs=sum(map(len, plan.sittings)),
+            longest_sitting=max(map(len, plan.sittings)),
+        )
+        for plan in plans
+        for name in plan.devices
+    ]
+
+
+def _warnings(settings: TrialSettings, plans: Sequence[ClassPlan], cost: TrialCost) -> tuple[str, ...]:
+    found = [
+        f"class {plan.device_class}: measured in {len(plan.sittings)} sittings, each with the control, so that no "
+        f"pause of serving takes longer than {settings.longest_pause_s:g} s"
+        for plan in plans
+        if len(plan.sittings) > 1
+    ]
+    if cost.wall_s > settings.timeout_s:
+        found.append(
+            f"measuring takes about {cost.wall_s:.0f} s and trials.timeout_s is {settings.timeout_s:g}: records that "
+            "come later do not count"
+        )
+    if settings.window is not None:
+        found.append(f"devices measure from {settings.window} of their local time and wait until then")
+    if settings.threads is not None:
+        found.append(f"measured with {settings.threads} threads; a device serves with those of its own configuration")
+    return tuple(found)

@@ -1,8 +1,8 @@
 """What a trial's record says: medians per process, percentiles with bounds, memory, answers against the labels.
 
 Decides: which samples count (flagged ones do, and are shown; a process that was measured again does not; void records
-make the speed unusable), that each process counts alike, and how answers are scored. Leaves out: comparing variants
-(`choose`).
+make the speed unusable), which number a scenario gives, that each process counts alike, and how answers are scored.
+Leaves out: comparing variants (`choose`, `compare`).
 """
 
 import base64
@@ -19,7 +19,7 @@ from controller.choose.speed import median_latency, percentile
 from controller.errors import UnusableData
 from wire.errors import MalformedMessage
 from wire.spec import Kind
-from wire.trial import Predictions, TrialRecord
+from wire.trial import Predictions, Replicate, TrialRecord
 
 REPLACED = "replaced"
 """Flag of a replicate that was void or disturbed and was measured again: kept in the record, it counts nowhere."""
@@ -50,9 +50,11 @@ def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.
     kept = [each for each in record.replicates if REPLACED not in each.flags]
     replicates = [np.asarray(each.total_ns.unpack(), np.int64) for each in kept]
     replicates = [samples for samples in replicates if len(samples)]
-    medians = tuple(float(np.median(samples)) for samples in replicates)
+    offline = record.scenario == "offline"
+    medians = _query_times(kept) if offline else tuple(float(np.median(samples)) for samples in replicates)
     pooled = _equal_shares(replicates)
-    single = not any(_is_mean(each.flags) for each in kept)
+    single = not offline and not any(_is_mean(each.flags) for each in kept)
+    middle = median_latency(medians, confidence)
     return TrialSummary(
         trial=record.trial,
         device=record.device,
@@ -64,7 +66,7 @@ def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.
         because=record.error,
         samples=sum(map(len, replicates)),
         process_medians_ns=medians,
-        p50_ns=median_latency(medians, confidence),
+        p50_ns=None if offline else middle,
         p95_ns=percentile(pooled, 0.95, confidence) if single else None,
         p99_ns=percentile(pooled, 0.99, confidence) if single else None,
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
@@ -74,7 +76,24 @@ def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.
         void=_void(record),
         emulated=record.emulated,
         serving_lost_s=record.serving_lost_s,
+        scenario=record.scenario,
+        settings=record.settings,
+        threads=record.threads,
+        serving_policy=str(record.conditions.get("serving_policy") or "pause"),
+        query_ns=middle if offline else None,
+        over_bound_ratio=_over_bound(kept),
+        energy_j=record.energy.joules_per_query if record.energy else record.energy_j,
     )
+
+
+def _query_times(kept: Sequence[Replicate]) -> tuple[float, ...]:
+    """Return each process's mean time per query [ns], from the queries that it answered in a second."""
+    return tuple(1e9 / each.queries_per_second for each in kept if each.queries_per_second)
+
+
+def _over_bound(kept: Sequence[Replicate]) -> float | None:
+    ratios = [each.over_bound_ratio for each in kept if each.over_bound_ratio is not None]
+    return sum(ratios) / len(ratios) if ratios else None
 
 
 def _equal_shares(replicates: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

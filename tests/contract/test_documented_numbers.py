@@ -9,7 +9,6 @@ from agent.measure.protocol import (
     GRADES,
     SHORTEST_SAMPLE_NS,
     WARM_AGREEMENT_RATIO,
-    fewest_samples,
 )
 from agent.update import judge, machine, probation
 from controller.choose.paired import samples_needed, smallest_resolvable
@@ -23,9 +22,10 @@ from controller.deploy.pipeline import PRESENT_WAIT_S
 from controller.distribute.documents import REISSUE_BEFORE_S, VALID_S
 from controller.leadership import STALE_S
 from controller.store import telemetry
-from controller.trial.plan import PROCESS_S
+from controller.trial.cost import PROCESS_S
 from tools.codes import codes
 from tools.reference import DOCS
+from wire.statistics import fewest_samples
 
 DAY_S = 86400.0
 

@@ -44,6 +44,9 @@ def print_summary(document: dict[str, Any]) -> None:
     print_choices(document)
     for choice in document["choices"]:
         click.echo(clean(f"{choice['device_class']}: {choice['because']}"))
+    for row in document["fleetwide"]:
+        for each in row["outliers"]:
+            click.echo(clean(f"{row['device_class']}: {each['text']} To do: {each['remedy']}."))
     rows = [(wave["number"] + 1, each) for wave in document["waves"] for each in wave["devices"]]
     print_table(
         ("wave", "device", "class", "outcome", "offered", "ended"),
@@ -67,15 +70,24 @@ def print_summary(document: dict[str, Any]) -> None:
 
 def print_choices(document: dict[str, Any]) -> None:
     """Print, for each class, the chosen variant with what it gains over the baseline."""
-    columns = ("class", "chosen variant", "speed-up [95 %]", "p50 [ms]", "score", "download", "peak memory")
-    print_table(columns, [_choice_cells(choice) for choice in document["choices"]], title="choices")
+    rates = any(_won(choice).get("queries_per_second") is not None for choice in document["choices"])
+    speed = "queries/s" if rates else "p50 [ms]"
+    columns = ("class", "chosen variant", "speed-up [95 %]", speed, "score", "download", "peak memory")
+    scenarios = {row.get("scenario", "single_stream") for each in document["choices"] for row in each["measured"]}
+    title = f"choices, scenario {', '.join(sorted(scenarios))}" if scenarios - {"single_stream"} else "choices"
+    print_table(columns, [_choice_cells(choice, rates) for choice in document["choices"]], title=title)
 
 
-def _choice_cells(choice: dict[str, Any]) -> list[object]:
-    won: dict[str, Any] = next((row for row in choice["measured"] if row["variant"] == choice["variant"]), {})
+def _won(choice: dict[str, Any]) -> dict[str, Any]:
+    return next((row for row in choice["measured"] if row["variant"] == choice["variant"]), {})
+
+
+def _choice_cells(choice: dict[str, Any], rates: bool) -> list[object]:
+    won = _won(choice)
     gain = won.get("speed_up") or {}
     known = gain.get("lower") is not None and gain.get("upper") is not None
     speed = f"{gain['ratio']:.2f} [{gain['lower']:.2f}, {gain['upper']:.2f}]" if known else None
     sizes = [bytes_text(won.get(name)) for name in ("wire_bytes", "peak_memory_bytes")]
     named = f"{choice['device_class']}{' (emulated)' if choice.get('emulated') else ''}"
-    return [named, choice["variant"], speed, won.get("p50_ms"), won.get("score"), *sizes]
+    number = won.get("queries_per_second" if rates else "p50_ms")
+    return [named, choice["variant"], speed, number, won.get("score"), *sizes]

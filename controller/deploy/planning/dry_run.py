@@ -26,6 +26,7 @@ class Preview:
     classes: dict[str, dict[str, Any]]
     cost: dict[str, float]
     cost_text: str
+    how: str
     waves: list[list[str]]
     warnings: tuple[str, ...]
 
@@ -46,11 +47,12 @@ def preview(settings: DeploySettings, views: list[DeviceView]) -> Preview:
         classes=_classes(plan, groups),
         cost=asdict(plan.cost),
         cost_text=str(plan.cost),
+        how=_how(settings),
         waves=[
             sorted(device for device, number in waves.items() if number == wave)
             for wave in range(len(settings.workload.rollout.waves))
         ],
-        warnings=tuple(f"class {name}: {why}" for name, why in _impossible(plan, groups).items()),
+        warnings=(*(f"class {name}: {why}" for name, why in _impossible(plan, groups).items()), *plan.warnings),
     )
 
 
@@ -62,6 +64,7 @@ def preview_lines(found: Preview) -> list[str]:
         lines.append(f"class {name}{emulated}: {len(group['devices'])} devices, {group['online']} online")
         if group["measured_on"]:
             lines.append(f"  measured on {', '.join(group['measured_on'])}: {', '.join(group['variants'])}")
+    lines.append(f"measured: {found.how}")
     lines.append(f"measuring costs {found.cost_text}")
     for number, wave in enumerate(found.waves):
         lines.append(f"wave {number + 1}: {', '.join(wave) or 'no device'}")
@@ -96,9 +99,16 @@ def _classes(plan: TrialPlan, groups: dict[str, list[DeviceView]]) -> dict[str, 
             "emulated": any(view.emulated for view in group),
             "measured_on": list(parts[name].devices) if name in parts else [],
             "variants": list(parts[name].variants) if name in parts else [],
+            "sittings": len(parts[name].sittings) if name in parts else 0,
         }
         for name, group in groups.items()
     }
+
+
+def _how(settings: DeploySettings) -> str:
+    rules = settings.workload.trials
+    serving = "serving pauses" if rules.policy == "pause" else "beside serving (coexist)"
+    return f"scenario {rules.scenario}, grade {rules.grade}, {serving}{', operators profiled' if rules.profile else ''}"
 
 
 def _impossible(plan: TrialPlan, groups: dict[str, list[DeviceView]]) -> dict[str, str]:

@@ -5,6 +5,7 @@ Decides: how rows become the planner's input and its answer the devices' request
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from controller.compress.variant import BASELINE
@@ -12,12 +13,15 @@ from controller.config.classes import usable_engines
 from controller.deploy.context import by_class
 from controller.deploy.planning.screen import Screened, rank_variants
 from controller.deploy.settings import DeploySettings
+from controller.errors import ConfigurationError
 from controller.fleet.views import DeviceView
 from controller.store import tables
+from controller.trial.cost import sitting_size, too_long
 from controller.trial.plan import PlannedVariant, TrialDevice, TrialPlan, plan_trials
 from wire.artifact import ArtifactRef
 from wire.trial import TrialRequest
 
+_REPEAT = re.compile(r"\.[0-9]+$")
 _UNCHANGED = frozenset({"tflite_float"})
 """Passes that only hand the model's own float file on: such a variant is the control where only its engine runs."""
 
@@ -41,6 +45,19 @@ def make_plan(
     return plan_trials(settings.workload.trials, _devices(settings, views), variants, salt)
 
 
+def check_pause(settings: DeploySettings, views: list[DeviceView]) -> None:
+    """Refuse a longest pause that has no room for the control and a variant, before anything is made or sent.
+
+    Raises:
+        ConfigurationError: A device that serves would have to pause for longer than `trials.longest_pause_s`.
+    """
+    rules = settings.workload.trials
+    if rules.policy != "pause" or sitting_size(rules) >= 2:
+        return
+    if serving := sorted(each.device for each in _devices(settings, views) if each.serving):
+        raise ConfigurationError(f"{', '.join(serving[:3])}{' …' if serving[3:] else ''}: {too_long(rules)}")
+
+
 def requests_of(
     plan: TrialPlan,
     settings: DeploySettings,
@@ -49,55 +66,96 @@ def requests_of(
     evaluation: ArtifactRef,
 ) -> dict[str, list[TrialRequest]]:
     """Return device -> what it is asked to measure, the control first."""
+    rules = settings.workload.trials
     asked: dict[str, list[TrialRequest]] = {}
     for part in plan.classes:
         for device in part.devices:
             asked[device] = [
                 TrialRequest(
-                    trial=trial_id(deployment, device, name),
+                    trial=trial_id(deployment, device, name, number),
                     workload=settings.workload_name,
                     bundle=bundles[name][1],
                     variant=name,
                     format=bundles[name][0].format,
                     engine=bundles[name][0].engine,
                     evaluation=evaluation,
-                    grade=settings.workload.trials.grade,
-                    group=deployment,
+                    scenario=rules.scenario,
+                    settings=rules.scenario_settings,
+                    grade=rules.grade,
+                    threads=rules.threads,
+                    profile=rules.profile,
+                    group=f"{deployment}{_sitting(number)}",
                     control=name == part.control,
                 )
-                for name in part.variants
+                for number, sitting in enumerate(part.sittings, start=1)
+                for name in sitting
             ]
     return asked
 
 
-def repeats_of(requests: Sequence[TrialRequest], void: Collection[str], again: int) -> list[TrialRequest]:
-    """Return what a device is asked to measure once more: its void trials and the control beside them.
+def repeats_of(
+    requests: Sequence[TrialRequest], void: Collection[str], again: int, spent: Collection[str] = ()
+) -> list[TrialRequest]:
+    """Return what a device is asked to measure once more: its void trials and the control of their sitting.
 
-    A void control leaves nothing to compare with: then everything is measured again.
+    A void control leaves nothing to compare with: then all of its sitting is measured again. What a pause had no room
+    for is measured in smaller sittings, where there are smaller ones.
 
     Args:
         requests: What it was asked the last time.
-        void: Names of the variants whose record was void.
+        void: Names of the trials whose record was void.
         again: Number of the repeat, from 1.
+        spent: Names of the trials that were cut short, since the longest pause was over.
     """
-    if not void:
+    repeated: list[TrialRequest] = []
+    for group in dict.fromkeys(request.group for request in requests):
+        sitting = [request for request in requests if request.group == group]
+        wanted = _wanted(sitting, {*void, *spent})
+        if any(request.trial in spent for request in wanted):
+            halves = [half for half in _halves(wanted) if len(half) < len(sitting)]
+        else:
+            halves = [wanted]
+        for part, half in zip(("", ".b"), halves, strict=False):
+            repeated += [_once_more(each, again, part) for each in half]
+    return repeated
+
+
+def _wanted(sitting: Sequence[TrialRequest], unusable: Collection[str]) -> list[TrialRequest]:
+    if not any(request.trial in unusable for request in sitting):
         return []
-    anew = any(request.control and request.variant in void for request in requests)
-    return [
-        request.model_copy(
-            update={
-                "trial": f"{request.trial.partition('.')[0]}.{again}",
-                "group": f"{request.group.partition('.')[0]}.{again}",
-            }
-        )
-        for request in requests
-        if anew or request.control or request.variant in void
-    ]
+    anew = any(request.control and request.trial in unusable for request in sitting)
+    return [each for each in sitting if anew or each.control or each.trial in unusable]
 
 
-def trial_id(deployment: str, device: str, variant: str) -> str:
-    """Return a trial's name: the same question has the same name, so that asking twice asks once."""
-    return f"{deployment}-{hashlib.sha256(f'{device}/{variant}'.encode()).hexdigest()[:12]}"
+def _halves(sitting: Sequence[TrialRequest]) -> list[list[TrialRequest]]:
+    """Return two sittings in place of one, each with the control."""
+    controls = [each for each in sitting if each.control]
+    others = [each for each in sitting if not each.control]
+    middle = (len(others) + 1) // 2
+    return [[*controls, *half] for half in (others[:middle], others[middle:]) if half]
+
+
+def _once_more(request: TrialRequest, again: int, part: str) -> TrialRequest:
+    names = {name: f"{_REPEAT.sub('', getattr(request, name))}{part}.{again}" for name in ("trial", "group")}
+    return request.model_copy(update=names)
+
+
+def trial_id(deployment: str, device: str, variant: str, sitting: int = 1) -> str:
+    """Return a trial's name: the same question has the same name, so that asking twice asks once.
+
+    Behind a dot stand the sitting, from the second on (`.s2`), its second half where it was cut short (`.b`), and the
+    repeat (`.1`): trials of a device that end alike were measured in turns (`TrialSummary.sitting`).
+    """
+    return f"{deployment}-{hashlib.sha256(f'{device}/{variant}'.encode()).hexdigest()[:12]}{_sitting(sitting)}"
+
+
+def is_repeat(trial: str) -> bool:
+    """Whether a trial's name is that of a repeat."""
+    return _REPEAT.search(trial) is not None
+
+
+def _sitting(number: int) -> str:
+    return f".s{number}" if number > 1 else ""
 
 
 def is_control(row: tables.Variant) -> bool:
@@ -143,7 +201,8 @@ def _devices(settings: DeploySettings, views: list[DeviceView]) -> list[TrialDev
                     device_class=name,
                     engines=usable_engines(classes[name], view.inventory),
                     online=view.online,
-                    serving=view.workload(settings.workload_name).active is not None,
+                    # Measuring pauses all that the device serves, whoever asked for it.
+                    serving=any(each.active is not None for each in view.workloads.values()),
                     host_id=view.inventory.host_id,
                 )
             )

@@ -128,6 +128,10 @@ def measured_row(each: Measured, judged: Judged | None, kind: str) -> dict[str, 
         "control": _is_control(each),
         **_milliseconds("p50", each.p50_ns),
         **_milliseconds("p95", each.p95_ns),
+        **_milliseconds("query", each.query_ns),
+        "queries_per_second": None if each.query_ns is None else 1e9 / each.query_ns.value,
+        "scenario": each.trials[0].scenario,
+        "serving_policy": each.trials[0].serving_policy,
         "speed_up": None
         if gain is None
         else {name: _finite(getattr(gain, name)) for name in ("ratio", "lower", "upper")},

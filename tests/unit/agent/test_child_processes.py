@@ -96,6 +96,22 @@ def test_a_cgroup_holds_the_cap_and_is_dropped(tmp_path: Path, monkeypatch: pyte
     assert own_leaves() == []
 
 
+@needs_cgroups
+def test_a_leaf_of_its_own_without_any_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "import sys, json; print(json.dumps({'up': True}), flush=True); sys.stdin.read()"
+    child = spawn(Command(module(tmp_path, monkeypatch, text), (), own_leaf=True))
+    lines = child.lines()
+    assert next(lines) == {"up": True}
+    assert child.cap_by is None
+    (leaf,) = own_leaves()
+    assert (leaf / "cgroup.procs").read_text().split() == [str(child.pid)]
+    assert child.process.stdin is not None
+    child.process.stdin.close()
+    assert child.wait(30) == 0
+    child.release()
+    assert own_leaves() == []
+
+
 def own_leaves() -> list[Path]:
     """Return the leaves that this process has made."""
     place = cgroup.own_place()

@@ -73,6 +73,12 @@ def test_sticky_throttle_bits_are_not_now(pi: Path) -> None:
     assert read_vitals(pi).throttled is False
 
 
+@pytest.mark.parametrize("word", ["", "no number"])
+def test_a_throttle_word_that_cannot_be_read_is_null(pi: Path, word: str) -> None:
+    (pi / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text(word)
+    assert read_vitals(pi).throttled is None
+
+
 def test_a_server(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/cpuinfo": X86_CPUINFO})
     assert soc_name(root) == "Intel(R) Xeon(R) CPU @ 2.20GHz"

@@ -50,3 +50,28 @@ def test_a_fast_pace_is_not_slowed_by_a_change() -> None:
     stage.pulse.quicken()
     stage.until(6.0)
     assert [(at_s, next_s) for at_s, _, next_s in stage.said] == [(2.0, 2.0), (3.0, 2.0), (5.0, 2.0)]
+
+
+def test_while_the_device_measures_metrics_are_rare_and_say_so() -> None:
+    stage = Stage()
+    stage.pulse.start()
+    stage.until(70.0)
+    stage.pulse.hush(300.0)
+    stage.until(400.0)
+    stage.pulse.hush(None)
+    stage.until(470.0)
+    assert stage.said == [
+        (60.0, 60.0, 60.0),
+        (70.0, 10.0, 300.0),
+        (370.0, 300.0, 300.0),
+        (400.0, 30.0, 60.0),
+        (460.0, 60.0, 60.0),
+    ]
+
+
+def test_a_hush_is_never_faster_than_usual() -> None:
+    stage = Stage()
+    stage.pulse.start()
+    stage.pulse.hush(1.0)
+    stage.until(61.0)
+    assert stage.said == [(60.0, 60.0, 60.0)]

@@ -19,6 +19,10 @@ def main(arguments: list[str]) -> int:
             return 7
         case "hang":
             time.sleep(600)
+        case "compiles":
+            for second in range(5):
+                print(json.dumps({"event": "compiling", "seconds": second / 2}), flush=True)
+                time.sleep(0.5)
         case "garbage":
             Path(order["result_path"]).write_text("{")
         case "refuses":

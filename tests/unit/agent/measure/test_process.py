@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,33 @@ def test_what_holds_the_cap_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert answer.memory_cap_by == "rlimit"
     assert answer.result.error is not None
     assert "bytes (rlimit)" in answer.result.error.detail
+
+
+def test_a_compilers_heartbeat_puts_the_end_off_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    deadline = process.Deadline(10.0)
+    for beat_s in range(1, int(process.COMPILE_LIMIT_S) + 100):
+        now_s = float(beat_s)
+        assert not deadline.is_over or beat_s >= process.COMPILE_LIMIT_S + 9
+        deadline.heard({"event": "compiling", "seconds": now_s})
+    assert deadline.is_over
+    now_s = 0.0
+    other = process.Deadline(10.0)
+    now_s = 9.0
+    other.heard({"event": "phase"})
+    now_s = 10.5
+    assert other.is_over
+
+
+def test_a_worker_that_compiles_outlives_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = give(tmp_path, "compiles", timeout_s=1.5)
+    assert result.error is not None
+    assert result.error.code == "worker_crashed"  # it ended by itself, without a result
+    monkeypatch.setattr(process, "COMPILE_LIMIT_S", 0.0)
+    again = give(tmp_path, "compiles", timeout_s=1.5)
+    assert again.error is not None
+    assert again.error.code == "worker_timed_out"
 
 
 def test_progress_is_passed_on(tmp_path: Path) -> None:

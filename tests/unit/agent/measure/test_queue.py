@@ -1,6 +1,5 @@
 """A group measured end to end, and what the queue does when something goes wrong."""
 
-import fcntl
 import sys
 import threading
 from collections.abc import Mapping
@@ -10,12 +9,13 @@ from typing import Any
 import pytest
 
 from agent.errors import WorkerNotStarted
-from agent.measure import queue
+from agent.measure import queue, session
+from agent.measure.flags import REMEDIES
 from agent.measure.orders import Result
-from agent.measure.process import Answer, Canceled, run_worker
-from agent.measure.protocol import REMEDIES
-from agent.measure.queue import STARTS, MeasureContext, host_lock, measure_group
+from agent.measure.process import Answer, run_worker
+from agent.measure.queue import measure_group
 from agent.measure.record import Measured, flags_of, process_medians
+from agent.measure.session import STARTS, MeasureContext
 from agent.warm import ensure_warm
 from tests.unit.agent.inference import bundle_kit as kit
 from wire.artifact import ArtifactRef
@@ -100,8 +100,8 @@ def test_a_worker_that_could_not_be_started_is_started_again(
             raise left.pop()
         return run_worker(*arguments, **options)
 
-    monkeypatch.setattr(queue, "run_worker", unlucky)
-    monkeypatch.setattr(queue, "START_AGAIN_S", 0.0)
+    monkeypatch.setattr(session, "run_worker", unlucky)
+    monkeypatch.setattr(session, "START_AGAIN_S", 0.0)
     record = measured([request("a", digest)], {digest: tmp_path / "b"}, {}, memory_cap_bytes=2**30)["a"]
     assert record.outcome == outcome
     if outcome == "measured":
@@ -117,19 +117,6 @@ def test_cancelling_yields_nothing_more(tmp_path: Path) -> None:
     assert list(measure_group([request("a", digest)], {digest: tmp_path / "b"}, {}, ended, cancel)) == []
 
 
-def test_agents_of_a_host_take_turns(tmp_path: Path) -> None:
-    path, cancel = tmp_path / "lock", threading.Event()
-    with path.open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        timer = threading.Timer(0.3, cancel.set)
-        timer.start()
-        with pytest.raises(Canceled), host_lock(path, cancel):
-            pytest.fail("the lock was held by another agent")
-        timer.join()
-    with host_lock(path, threading.Event()), path.open("w") as other, pytest.raises(BlockingIOError):
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def replicate(latency_ns: int, *flags: str) -> Replicate:
     samples = Samples.pack([latency_ns] * 9)
     phases = dict.fromkeys(("total_ns", "pre_ns", "infer_ns", "post_ns", "warm_up_ns"), samples)
@@ -143,8 +130,8 @@ def record_of(*replicates: Replicate, grade: str = "quick") -> Measured:
 def test_a_void_reason_voids_only_where_most_processes_have_it() -> None:
     fine, bad = replicate(100), replicate(100, "probe_invalid")
     assert REMEDIES["probe_invalid"][1]
-    assert [flag.void for flag in flags_of(record_of(fine, fine, bad), busy=False)] == [False]
-    assert [flag.void for flag in flags_of(record_of(fine, bad, bad), busy=False)] == [True]
+    assert [flag.void for flag in flags_of(record_of(fine, fine, bad), preflight=())] == [False]
+    assert [flag.void for flag in flags_of(record_of(fine, bad, bad), preflight=())] == [True]
 
 
 def test_a_replaced_process_stays_in_the_record_and_counts_nowhere() -> None:
@@ -155,15 +142,15 @@ def test_a_replaced_process_stays_in_the_record_and_counts_nowhere() -> None:
     assert measured.replicates[-1].flags == ("probe_invalid", "replaced")
     assert process_medians(measured.replicates) == [100, 101]
     assert measured.settled()
-    assert [(flag.reason, flag.void) for flag in flags_of(measured, busy=False)] == [("replaced", False)]
+    assert [(flag.reason, flag.void) for flag in flags_of(measured, preflight=())] == [("replaced", False)]
 
 
 def test_a_void_majority_is_one_of_the_processes_that_count() -> None:
     bad = replicate(100, "probe_invalid")
     replaced = replicate(100, "probe_invalid", "replaced")
     fine = replicate(100)
-    assert [flag.void for flag in flags_of(record_of(replaced, bad, fine), busy=False)] == [False, False]
-    assert [flag.void for flag in flags_of(record_of(replaced, fine, bad, bad), busy=False)] == [True, False]
+    assert [flag.void for flag in flags_of(record_of(replaced, bad, fine), preflight=())] == [False, False]
+    assert [flag.void for flag in flags_of(record_of(replaced, fine, bad, bad), preflight=())] == [True, False]
 
 
 Scripts = dict[str, list[Replicate]]
@@ -186,8 +173,8 @@ def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scripts: Scripts) ->
         answer = script[min(done, len(script) - 1)].model_copy(update={"order": order.order})
         return Answer(Result(outcome="ok", replicate=answer))
 
-    monkeypatch.setattr(queue, "run_worker", worker)
-    monkeypatch.setattr(queue, "_wait_until_idle", lambda *_: (0.0, False))
+    monkeypatch.setattr(session, "run_worker", worker)
+    monkeypatch.setattr(queue, "wait_until_at_rest", lambda *_: (0.0, ()))
     names = list(scripts)
     digests = {name: format(place, "064x") for place, name in enumerate(names)}
     requests = [request(name, digests[name], control=name == names[0]) for name in names]
@@ -247,7 +234,7 @@ def test_a_void_process_is_replaced_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_a_wide_interval_and_a_busy_host_are_flagged() -> None:
     wide = record_of(*(replicate(value) for value in (100, 150, 100, 120, 90)), grade="normal")
-    assert [flag.reason for flag in flags_of(wide, busy=True)] == ["busy_host", "interval_not_reached"]
+    assert [flag.reason for flag in flags_of(wide, preflight=("busy_host",))] == ["busy_host", "interval_not_reached"]
     assert process_medians(wide.replicates) == [100, 150, 100, 120, 90]
 
 

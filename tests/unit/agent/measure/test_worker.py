@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from agent.measure.orders import BaseOrder, MeasureOrder, MemoryOrder, Result, RunOrder, SelftestOrder
+from agent.measure.orders import BaseOrder, LoadOrder, MeasureOrder, MemoryOrder, Result, RunOrder, SelftestOrder
 from agent.measure.process import run_worker
 from agent.measure.protocol import GRADES
 from agent.warm import ensure_warm
@@ -21,6 +21,7 @@ from tests.unit.agent.inference import bundle_kit as kit
 from wire import spec
 from wire.canonical import sha256_hex
 from wire.manifest import GoldenSpec
+from wire.trial import ScenarioSettings
 
 MODELS = Path(__file__).parents[4] / "models"
 
@@ -217,7 +218,14 @@ def test_a_replicate_has_equal_numbers_of_everything(tmp_path: Path) -> None:
     for whole, *pieces in zip(total.unpack(), *(part.unpack() for part in parts), strict=True):
         assert 0 <= whole - sum(pieces) <= 3  # each part is rounded down by itself
     assert replicate.phases.kernels == "library"
+    assert (replicate.phases.cache_hits, replicate.phases.cache_misses) == (5, 0)
+    assert replicate.conditions["compiled_while_timing"] == 0
     assert replicate.phases.warm_up_runs == replicate.warm_up_ns.count
+    assert replicate.cpu_ns is not None
+    assert replicate.cpu_ns.count == total.count
+    assert replicate.wait_ns is None
+    assert sum(block["samples"] for block in replicate.conditions["blocks"]) == total.count
+    assert replicate.conditions["queries"] == total.count * replicate.conditions["calls_per_sample"]
     assert replicate.conditions["calls_per_sample"] > 1  # a model of microseconds
     assert "mean_of_k" in replicate.flags
     assert replicate.conditions["engine_settings"]["intra_op_threads"] == 1
@@ -230,10 +238,15 @@ def test_wrong_golden_outputs_are_not_timed(tmp_path: Path) -> None:
     assert result.replicate is None
 
 
-def test_another_scenario_is_refused(tmp_path: Path) -> None:
+def test_a_load_tells_its_phases_and_where_its_kernels_came_from(tmp_path: Path) -> None:
     kit.write_bundle(tmp_path / "b")
-    result = carry_out(MeasureOrder(bundle_dir=tmp_path / "b", result_path=tmp_path / "r.json", scenario="server"))
-    assert (result.outcome, result.error and result.error.code) == ("failed", "configuration_invalid")
+    order = LoadOrder(bundle_dir=tmp_path / "b", result_path=tmp_path / "r.json", cold=True, resident_ratio=0.01)
+    result = carry_out(order)
+    phases = result.phases
+    assert phases is not None
+    assert None not in (phases.import_ms, phases.load_ms, phases.compile_ms, phases.first_inference_ms)
+    assert (phases.cold, phases.resident_ratio, phases.warm_up_runs) == (True, 0.01, None)
+    assert (phases.kernels, phases.cache_hits, phases.cache_misses) == ("library", 5, 0)
 
 
 def test_memory_then_the_answers_on_the_evaluation_set(tmp_path: Path) -> None:
@@ -286,3 +299,30 @@ def test_an_evaluation_set_without_name_is_refused(tmp_path: Path) -> None:
     result = carry_out(order)
     assert (result.outcome, result.error and result.error.code) == ("failed", "configuration_invalid")
     assert sha256_hex(b"") not in (result.error.detail if result.error else "")
+
+
+def test_memory_is_that_of_as_many_queries_at_once_as_the_scenario_has(tmp_path: Path) -> None:
+    """Each query needs an activation of a mebibyte; a batch needs those of all its queries."""
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "wide"], ["large"]),
+        helper.make_node("Relu", ["large"], ["positive"]),
+        helper.make_node("MatMul", ["positive", "narrow"], ["logits"]),
+    ]
+    width, shape = 256 * 1024, (kit.CHANNELS * kit.LENGTH, 1)
+    wide = np.zeros((shape[0], width), dtype=np.float32)
+    constants = {"wide": wide, "narrow": np.zeros((width, kit.CLASSES), dtype=np.float32)}
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", kit.CHANNELS, kit.LENGTH])
+    y = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", kit.CLASSES])
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    (tmp_path / "b").mkdir()
+    kit.save(helper.make_graph(nodes, "wide", [x], [y], tensors), tmp_path / "b/model.onnx")
+    kit.write_bundle(tmp_path / "b", outputs=np.zeros((10, kit.CLASSES), dtype=np.float32))
+    peaks = {}
+    for batch in (1, 32):
+        settings = ScenarioSettings(batch=batch)
+        order = MemoryOrder(bundle_dir=tmp_path / "b", result_path=tmp_path / "r.json", scenario="offline")
+        memory = carry_out(order.model_copy(update={"settings": settings})).memory
+        assert memory is not None
+        peaks[batch] = memory.peak_bytes
+    assert peaks[32] - peaks[1] >= 16 * width * 4

@@ -57,8 +57,9 @@ class StandInMeasuring:
     def start(self) -> None:
         self.started.append(self)
 
-    def go(self) -> None:
+    def go(self, longest_s: float | None = None) -> None:
         self.running = True
+        self.longest_s = longest_s
 
     def cancel(self) -> None:
         self.canceled = True
@@ -83,6 +84,8 @@ class Stage:
         self.told: list[Tell] = []
         self.parts: dict[str, list[TrialPart]] = {}
         self.pauses: list[str] = []
+        self.hushed: list[float | None] = []
+        self.is_asked = True
         self.facts = FACTS
         self.collected: list[bool] = []
         self.room_by_collecting = 0
@@ -100,6 +103,7 @@ class Stage:
             changing=lambda: self.changing,
             pause=self._pause,
             resume=lambda: self.pauses.append("resume"),
+            hush=self.hushed.append,
             tell=self.told.append,
             send=self._send,
             collect_garbage=self._collect,
@@ -135,7 +139,7 @@ class Stage:
 
     def _pause(self) -> bool:
         self.pauses.append("pause")
-        return True
+        return self.is_asked
 
     def _send(self, part: TrialPart) -> bool:
         self.parts[part.trial] = [*(self.parts.get(part.trial, []) if part.part else []), part]

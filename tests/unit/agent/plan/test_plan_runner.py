@@ -35,10 +35,14 @@ def test_a_group_is_fetched_paused_for_measured_and_sent(stage: Stage) -> None:
     stage.measuring.heard.turn()
     stage.turn()
     assert (stage.pauses, stage.measuring.running) == (["pause"], True)
+    assert stage.hushed == [300.0]
+    assert stage.runner.measuring
     stage.measuring.finish("t1", "t2")
     stage.turn()
     assert stage.outcomes() == {"t1": "measured", "t2": "measured"}
     assert stage.pauses == ["pause", "resume"]
+    assert stage.hushed == [300.0, None]
+    assert not stage.runner.measuring
     assert stage.records()["t1"].conditions["serving_policy"] == "pause"
     stage.runner.acknowledged(("t1", "t2"))
     assert stage.runner.unsent == []
@@ -188,6 +192,19 @@ def test_the_longest_pause_ends_the_measuring_and_says_so(stage: Stage) -> None:
     assert stage.outcomes() == {"t1": "measured", "t2": "failed"}
     assert stage.records()["t2"].error.startswith("pause_spent")
     assert stage.pauses == ["pause", "resume"]
+
+
+def test_where_nobody_asks_no_pause_can_be_too_long(stage: Stage) -> None:
+    stage.is_asked = False
+    stage.arrive(plan(3, T1, policy=PlanPolicy(longest_pause_s=60.0)))
+    stage.measuring.heard.turn()
+    stage.turn()
+    stage.turn(61.0)
+    assert not stage.measuring.canceled
+    stage.measuring.finish("t1")
+    stage.turn()
+    assert stage.outcomes() == {"t1": "measured"}
+    assert stage.records()["t1"].serving_lost_s == 0
 
 
 def test_a_pause_that_was_spent_once_is_no_verdict_on_the_next_group(stage: Stage) -> None:

@@ -10,6 +10,7 @@ from controller.choose.goals import Goals
 from controller.choose.limits import check_resolvable
 from controller.choose.measured import Estimate, Judgement, Measured, TrialSummary
 from controller.errors import ConfigurationError
+from wire.trial import ScenarioSettings
 
 GOALS = Goals(max_accuracy_drop_ratio=0.025, minimise=("p50_ms", "wire_bytes", "peak_memory_bytes"))
 
@@ -186,3 +187,73 @@ def test_an_evaluation_set_too_small_for_its_limit_is_refused_with_what_it_could
         check_resolvable(GOALS, 242, "regression")
     with pytest.raises(ConfigurationError, match="29 samples are too few"):
         check_resolvable(Goals(max_r2_drop=0.1), 29, "regression")
+
+
+def offline(name: str, query_ms: float, **trial: Any) -> Measured:
+    ns = query_ms * 1e6
+    times: dict[str, Any] = {
+        "scenario": "offline",
+        "process_medians_ns": (ns, ns * 1.01, ns * 0.99),
+        "query_ns": Estimate(ns, ns * 0.98, ns * 1.02),
+        "p50_ns": None,
+        "p95_ns": None,
+    }
+    return variant(name, **(times | trial))
+
+
+def test_offline_the_time_per_query_decides_and_a_rate_can_be_a_limit() -> None:
+    wanted = goals(minimise=("query_ms", "wire_bytes"), min_queries_per_second=300)
+    found = choose(wanted, offline("fp32", 2.0), [offline("batched", 1.0), offline("slow", 4.0)])
+    assert found.winner == "batched"
+    assert "time per query 1 ms" in found.because
+    assert found.rejected["slow"].startswith("250 queries/s, at least 245; the limit is 300; slower")
+    with_unknown = choose(wanted, offline("fp32", 2.0), [offline("batched", 1.0, query_ns=None)])
+    assert with_unknown.rejected["batched"] == "queries per second were not measured"
+
+
+def test_beside_serving_is_never_compared_with_a_pause() -> None:
+    beside = variant("u8s8", ms=1.0, serving_policy="coexist")
+    found = choose(GOALS, FP32, [beside])
+    assert found.winner == "fp32"
+    assert found.rejected["u8s8"].startswith("measured as single_stream coexist, the control as single_stream pause")
+    assert choose(GOALS, variant("fp32", serving_policy="coexist"), [beside]).winner == "u8s8"
+
+
+def test_a_control_that_was_measured_in_two_ways_is_compared_with_nothing() -> None:
+    trials = (*FP32.trials, *variant("fp32", serving_policy="coexist").trials)
+    mixed = Measured("fp32", "x" * 8, 1, 1, trials)
+    found = choose(GOALS, mixed, [variant("u8s8", ms=1.0)])
+    assert found.winner is None
+    assert "not compared with each other: single_stream coexist and single_stream pause" in found.because
+
+
+@pytest.mark.parametrize("otherwise", [{"threads": 2}, {"settings": ScenarioSettings(streams=2)}])
+def test_one_sitting_with_other_terms_is_no_comparison(otherwise: dict[str, Any]) -> None:
+    found = choose(GOALS, FP32, [variant("u8s8", ms=1.0, **otherwise)])
+    assert "no device has usable trials of both" in found.rejected["u8s8"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "scenario", "said"),
+    [
+        ({"minimise": ("p50_ms",)}, "offline", "give no p50_ms; take query_ms"),
+        ({"minimise": ("wire_bytes",), "max_p95_ms": 3.0}, "offline", "take min_queries_per_second"),
+        ({"minimise": ("wire_bytes", "query_ms")}, "server", "give no query_ms; take p50_ms or p95_ms"),
+        ({"min_queries_per_second": 3.0}, "paced", "set trials.scenario: offline"),
+    ],
+)
+def test_a_goal_that_the_scenario_cannot_answer_is_refused(changes: dict[str, Any], scenario: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        goals(**changes).check_scenario(scenario)
+    goals().check_scenario("multi_stream")
+
+
+def test_a_sitting_that_the_pause_cut_short_does_not_cost_the_control_its_other_ones() -> None:
+    spent: dict[str, Any] = {"outcome": "failed", "because": "pause_spent: over", "process_medians_ns": ()}
+    cut = variant("fp32", trial="t-fp32.s2", **spent).trials
+    control = Measured("fp32", "x" * 8, 1000, 1000, (*FP32.trials, *cut))
+    late = variant("late", trial="t-late.s2", **spent)
+    found = choose(GOALS, control, [variant("u8s8", ms=1.0), late])
+    assert found.winner == "u8s8"
+    assert found.rejected["late"] == "failed on d-1: pause_spent: over"
+    assert choose(GOALS, Measured("fp32", "x" * 8, 1, 1, cut), []).winner is None

@@ -13,6 +13,7 @@ from controller.config.schema import PUBLISHED, schema_text
 from controller.config.yaml_file import parse_yaml
 from controller.errors import ConfigurationError, NotFound
 from wire.presence import EngineInfo, Inventory
+from wire.update import Window
 
 FARM = Path(__file__).parents[4] / "configs" / "fleets" / "farm-sensors.yaml"
 SMALL = """\
@@ -93,6 +94,29 @@ def test_the_commented_second_workload_is_valid() -> None:
         ("m@1\n", "m@1\n    per_class: {c: {}}\n", "workloads.main.per_class: no class 'c'; known are a, b"),
         ("m@1\n", "m@1\n    classes: [c]\n", "workloads.main.classes: no class 'c'"),
         ("m@1\n", "m@1\n    trials: {also_measure: {c: [x]}}\n", "workloads.main.trials.also_measure: no class 'c'"),
+        ("m@1\n", "m@1\n    trials: {scenario: serve}\n", "workloads.main.trials.scenario"),
+        (
+            "m@1\n",
+            "m@1\n    trials: {settings: {streams: 4}}\n",
+            "settings.streams: the scenario single_stream does not",
+        ),
+        ("m@1\n", "m@1\n    trials: {scenario: paced, settings: {rate_hz: 4}}\n", "it reads bound_ms, period_ms"),
+        ("m@1\n", "m@1\n    trials: {scenario: server}\n", "settings.rate_hz: say it for the scenario server"),
+        ("m@1\n", "m@1\n    trials: {threads: 0}\n", "workloads.main.trials.threads"),
+        ("m@1\n", "m@1\n    trials: {window: {opens: 9am, closes: 17:00}}\n", "'9am' is no time of the day"),
+        ("m@1\n", "m@1\n    trials: {window: {opens: 09:00, closes: 09:00}}\n", "is never open"),
+        (
+            "m@1\n",
+            "m@1\n    trials: {scenario: offline}\n",
+            "goals: minimise: trials of the scenario offline give no p95_ms",
+        ),
+        ("0.02}", "0.02, minimise: [query_ms]}", "give no query_ms; take p50_ms or p95_ms"),
+        ("0.02}", "0.02, min_queries_per_second: 9}", "set trials.scenario: offline"),
+        (
+            "m@1\n",
+            "m@1\n    per_class: {a: {goals: {min_queries_per_second: 5}}}\n",
+            "per_class.a.goals: min_queries_per_second: trials of the scenario single_stream",
+        ),
         (
             "m@1\n",
             "m@1\n    per_class: {a: {goals: {max_r2_drop: 0.1}}}\n",
@@ -124,6 +148,27 @@ def test_a_class_may_want_other_goals() -> None:
     assert main.goals_of("b") == main.goals
     with pytest.raises(NotFound, match="no workload 'x'; it has main"):
         fleet.workload("x")
+
+
+def test_offline_goals_speak_of_throughput() -> None:
+    text = SMALL.replace("0.02}", "0.02, minimise: [query_ms, wire_bytes], min_queries_per_second: 50}")
+    fleet = read(text.replace("m@1\n", "m@1\n    trials: {scenario: offline, settings: {batch: 8}}\n"))
+    trials = fleet.workload("main").trials
+    assert (trials.scenario_settings.batch, trials.scenario_settings.queries) == (8, 256)
+    with pytest.raises(ConfigurationError, match="take min_queries_per_second"):
+        read(text.replace("0.02,", "0.02, max_p95_ms: 5,").replace("m@1\n", "m@1\n    trials: {scenario: offline}\n"))
+
+
+def test_a_window_may_be_written_with_or_without_quotes() -> None:
+    quoted, bare = (
+        read(SMALL.replace("m@1\n", f"m@1\n    trials: {{window: {{opens: {opens}, closes: {closes}}}}}\n"))
+        for opens, closes in (('"22:00"', '"04:00"'), ("22:00", "04:00"))
+    )
+    policy = quoted.workload("main").trials.plan_policy
+    assert policy == bare.workload("main").trials.plan_policy
+    assert policy.window == Window(from_minute=22 * 60, to_minute=4 * 60)
+    rules = quoted.workload("main").trials
+    assert rules.patience_s == rules.timeout_s + 18 * 3600
 
 
 def test_a_file_without_classes_has_one_for_all() -> None:

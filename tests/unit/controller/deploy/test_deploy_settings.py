@@ -8,7 +8,7 @@ import pytest
 
 from controller.config.fleet_file import load_fleet
 from controller.deploy.fleet_files import FoundFleet, find_fleet_file, required_fleet
-from controller.deploy.settings import DeploySettings, files_digest, read_settings, settings_of
+from controller.deploy.settings import DeploySettings, files_digest, labels_of, read_settings, settings_of
 from controller.errors import ConfigurationError, NotFound
 from controller.workspace import Workspace
 
@@ -101,6 +101,17 @@ def test_what_python_leaves_behind_does_not_count(folder: Path) -> None:
     (folder / "tiny" / "__pycache__").mkdir()
     (folder / "tiny" / "__pycache__" / "x.pyc").write_bytes(b"x")
     assert files_digest(folder / "tiny") == before
+
+
+def test_labels_are_those_that_the_deploy_judged_by_or_none(folder: Path) -> None:
+    document, datasets = settings(folder).document(), folder / "ws" / "datasets"
+    found = labels_of(document, datasets)
+    assert found is not None
+    assert (found.kind, found.values.shape[1]) == ("regression", 1)
+    assert labels_of({**document, "evaluation_digest": "0" * 64}, datasets) is None
+    assert labels_of({"digest": "0"}, datasets) is None
+    shutil.rmtree(folder / "tiny")
+    assert labels_of(document, datasets) is None
 
 
 def test_a_row_of_another_release_is_named_as_such(folder: Path) -> None:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from controller.deploy.stages import measuring
+from controller.trial.settings import TrialSettings
 
 
 class Fleet:
@@ -33,7 +34,7 @@ def test_it_says_who_still_measures() -> None:
     progress = SimpleNamespace(
         say=lambda text: said.append((fleet.now_s, text)), advance=lambda text: said.append((fleet.now_s, text))
     )
-    rules = SimpleNamespace(timeout_s=100.0)
+    rules = TrialSettings(timeout_s=100.0)
     context: Any = SimpleNamespace(
         deployment="d1",
         service=fleet,

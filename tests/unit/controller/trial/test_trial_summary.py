@@ -11,7 +11,17 @@ from controller.choose.speed import speed_up
 from controller.errors import UnusableData
 from controller.trial.summary import Labels, judge_predictions, measured, summarise
 from wire.errors import MalformedMessage
-from wire.trial import Flag, Golden, MemoryUse, Predictions, Replicate, Samples, TrialRecord
+from wire.trial import (
+    Energy,
+    Flag,
+    Golden,
+    MemoryUse,
+    Predictions,
+    Replicate,
+    Samples,
+    ScenarioSettings,
+    TrialRecord,
+)
 
 SET = "e" * 64
 LABELS = Labels("classification", np.array([0, 1, 2, 1]), SET)
@@ -156,3 +166,28 @@ def test_trials_of_one_variant_are_put_together() -> None:
         measured([one, other], 10, 20)
     with pytest.raises(ValueError, match="none"):
         measured([], 10, 20)
+
+
+def test_offline_the_rate_of_each_process_counts_and_no_query_has_a_latency() -> None:
+    rates = (100.0, 125.0, None)
+    processes = tuple(
+        replicate(number, [1_000] * 100).model_copy(update={"queries_per_second": rate})
+        for number, rate in enumerate(rates)
+    )
+    found = summarise(record(scenario="offline", replicates=processes), LABELS)
+    assert found.process_medians_ns == (1e7, 8e6)
+    assert found.query_ns is not None
+    assert found.query_ns.value == pytest.approx((1e7 * 8e6) ** 0.5)
+    assert (found.p50_ns, found.p95_ns, found.p99_ns) == (None, None, None)
+
+
+def test_the_terms_of_a_trial_are_kept() -> None:
+    terms = {"scenario": "server", "settings": ScenarioSettings(rate_hz=5), "threads": 3}
+    late = replicate(0, [1_000] * 80).model_copy(update={"over_bound_ratio": 0.25})
+    energy = Energy(source="rapl", seconds=10, queries=5, mean_w=3, idle_w=1, joules=20, joules_per_query=4)
+    found = summarise(
+        record(conditions={"serving_policy": "coexist"}, replicates=(late,), energy=energy, **terms), LABELS
+    )
+    assert (found.scenario, found.settings.rate_hz, found.threads) == ("server", 5, 3)
+    assert (found.serving_policy, found.over_bound_ratio, found.energy_j) == ("coexist", 0.25, 4)
+    assert found.terms != summarise(record(), LABELS).terms

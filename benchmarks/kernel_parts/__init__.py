@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.kernels`, one for each family of kernels."""

@@ -1,0 +1,1 @@
+"""Pairs of bundles, alike or 5 % apart: how often the product calls them different."""

@@ -1,0 +1,111 @@
+"""Measured pairs in a file, a JSON line each: a long run can be stopped at any time, goes on, and can be judged later.
+
+The first line says where and by which versions pairs were measured. Pairs of another processor, or of other versions,
+do not go into the same file.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wire.statistics import Comparison, compare
+
+SCHEMA = 1
+SAME = ("processor", "machine", "python", "packages")
+"""Conditions that must be those of the first line."""
+
+Kind = Literal["same", "slower"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two bundles measured as one group. Medians of their processes [ns], in the order of measuring.
+
+    kind: `same` for two bundles that are alike, `slower` where the second does 5 % more. flags: reason -> processes
+    that have it. replaced: Processes that were doubtful and measured once more. compiled: Kernels compiled in any of
+    the timed processes.
+    """
+
+    kind: Kind
+    number: int
+    first_ns: tuple[float, ...]
+    second_ns: tuple[float, ...]
+    flags: dict[str, int]
+    replaced: int
+    compiled: int
+    seconds: float
+    at: str
+    load_1m: float
+    preflight: tuple[str, ...] = ()
+
+    @property
+    def comparison(self) -> Comparison:
+        """Return the product's verdict on the second against the first."""
+        return compare(self.first_ns, self.second_ns)
+
+
+class OtherMachine(Exception):
+    """The file's pairs were measured elsewhere, or by other versions."""
+
+
+class State:
+    """Pairs in the file at `path`; made where it is missing."""
+
+    def __init__(self, path: Path, conditions: dict[str, Any] | None) -> None:
+        """Read the file.
+
+        Args:
+            path: Of the file.
+            conditions: Of this run, held against the file's; null where nothing will be added.
+        Raises:
+            OtherMachine: The file's conditions are others.
+            ValueError: It is no such file.
+        """
+        self._path = path
+        self.conditions, self.pairs = _read(path)
+        if conditions is None:
+            return
+        if not self.conditions:
+            self.conditions = conditions
+            self._append({"schema": SCHEMA, "conditions": conditions})
+        others = [name for name in SAME if self.conditions.get(name) != conditions.get(name)]
+        if others:
+            raise OtherMachine(f"{path} holds pairs with another {', '.join(others)}: give another --state")
+
+    def of(self, kind: Kind) -> list[Pair]:
+        """Return the pairs of one kind."""
+        return [pair for pair in self.pairs if pair.kind == kind]
+
+    def add(self, pair: Pair) -> None:
+        """Keep a pair, on disk before this returns."""
+        self.pairs.append(pair)
+        self._append(asdict(pair))
+
+    def _append(self, document: dict[str, Any]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(document) + "\n")
+            file.flush()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[Pair]]:
+    """Return the conditions and the pairs. A last line that was cut off is removed: its pair is measured again."""
+    if not path.exists():
+        return {}, []
+    content = path.read_text(encoding="utf-8")
+    whole = content[: content.rfind("\n") + 1]
+    if whole != content:
+        path.write_text(whole, encoding="utf-8")
+    lines = [json.loads(line) for line in whole.splitlines()]
+    if not lines:
+        return {}, []
+    if lines[0].get("schema") != SCHEMA:
+        raise ValueError(f"{path} holds no pairs of this benchmark: its first line is not of schema {SCHEMA}")
+    return dict(lines[0]["conditions"]), [_pair(line) for line in lines[1:]]
+
+
+def _pair(line: dict[str, Any]) -> Pair:
+    listed: dict[str, Sequence[Any]] = {name: tuple(line[name]) for name in ("first_ns", "second_ns", "preflight")}
+    return Pair(**{**line, **listed})

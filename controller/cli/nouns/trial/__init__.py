@@ -1,0 +1,1 @@
+"""`controller trial …`: what devices measured; one module a command."""
