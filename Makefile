@@ -34,7 +34,7 @@ lint: environment-dev  ## ruff, mypy and the import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: environment-dev  ## every benchmark, one table each
+bench: environment-dev  ## every benchmark, one table each; truth alone takes two hours without QUICK=--quick, and goes on where it stopped
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name $(QUICK); done
 
 check: lint test  ## what CI runs

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-OUT_OF_MEMORY_SIGNS = ("failed to map segment", "annot allocate memory", "cannot create shared object")
+OUT_OF_MEMORY_SIGNS = ("failed to map segment", "annot allocate memory", "cannot create shared object", "bad_alloc")
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,8 @@ def test_a_process_that_called_no_kernel_has_no_form() -> None:
 
 
 def test_the_form_that_is_loaded_is_told() -> None:
-    assert KERNELS["top_k"].load() == compiled.loaded_form() == "library"
+    assert KERNELS["top_k"].load() == "library"
+    assert "library" in compiled.loaded_form().split("+"), "other tests may have had this process load others by numba"
 
 
 def test_a_bound_kernel_reads_its_buffers_anew() -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from agent.device import cgroup
 
+pytestmark = pytest.mark.alone
+
 BUSY = """
 import json, os, sys, time
 from agent.measure.conditions import changed_flags, interference, snapshot
