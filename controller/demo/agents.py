@@ -73,8 +73,14 @@ def _config(folder: Path, device: str, board: Board, connection: Connection) -> 
         "emulated": True,
         "metrics_interval_s": METRICS_INTERVAL_S,
         "host_lock": str(folder / "host.lock"),
+        "cache_dir": str(kernel_cache()),
         "serve": {"source": {"kind": "replay", "rate_hz": RATE_HZ}},
     }
+
+
+def kernel_cache() -> Path:
+    """Return the user's own cache: the agents share it with the workers that evaluate on the host."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thresher"
 
 
 class Agents:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from controller.broker.embedded import EmbeddedBroker
 from controller.config.fleet_file import load_fleet
-from controller.demo.agents import DEVICES, Agents, Connection, environment, write_configs
+from controller.demo.agents import DEVICES, Agents, Connection, environment, kernel_cache, write_configs
 from controller.deploy.fleet_files import FoundFleet, broker_settings
 from controller.deploy.pipeline import run_deploy
 from controller.deploy.progress import Progress
@@ -117,7 +117,7 @@ def warm(folder: Path) -> None:
         ConfigurationError: It failed; the text holds its last line.
     """
     done = subprocess.run(
-        [sys.executable, "-c", "from agent.warm import ensure_warm; ensure_warm()"],
+        [sys.executable, "-m", "agent", "warm", "--cache-dir", str(kernel_cache())],
         capture_output=True,
         text=True,
         env=environment(),

@@ -24,6 +24,7 @@ from wire.spec import Kind, Pipeline, PostSpec, PreSpec, bundle_files
 FILE_NAME = "model.yaml"
 HEADS_WITH_SCORES = ("ssd", "boxes")
 _UNKNOWN_INPUT = {"name": "unread", "shape": [-1], "dtype": "float32"}
+_UNKNOWN_PICTURE = {**_UNKNOWN_INPUT, "shape": [-1, -1, -1, -1]}
 _PRE: TypeAdapter[Any] = TypeAdapter(PreSpec)
 _POST: TypeAdapter[Any] = TypeAdapter(PostSpec)
 
@@ -100,7 +101,9 @@ class ModelYaml(_Strict):
             raise ValueError("pre.mask and pre.types follow from the model's file: name the inputs in formats.FORMAT")
         if "scores" in self.post:
             raise ValueError("post.scores follows from the model's file: name the output in formats.FORMAT.scores")
-        _checked(_PRE, "pre", {**self.pre, "input": _UNKNOWN_INPUT})
+        _checked(
+            _PRE, "pre", {**self.pre, "input": _UNKNOWN_PICTURE if self.pre.get("kind") == "image" else _UNKNOWN_INPUT}
+        )
         scores = {"scores": _UNKNOWN_INPUT} if self.has_scores else {}
         post = _checked(_POST, "post", {**self.post, "output": _UNKNOWN_INPUT, **scores})
         if post.kind != self.kind:

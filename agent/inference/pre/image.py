@@ -20,7 +20,7 @@ from agent.inference.kernels.image.levels import make_levels
 from agent.inference.kernels.image.placement import place_picture
 from agent.inference.kernels.image.resizer import Bytes, Edges, Fill, make_fill, resizing_kernel
 from agent.inference.pre.base import Array, Doubles, Place
-from agent.inference.pre.picture import LARGEST_PIXELS, decode_picture
+from agent.inference.pre.picture import LARGEST_PIXELS, LONGEST_EDGE, decode_picture
 from agent.inference.shapes import query_shape
 from wire import spec
 
@@ -92,6 +92,8 @@ class Image:
             )
         if not 0 < axes[0] * axes[1] <= LARGEST_PIXELS:
             raise BadQuery(f"expected a picture of 1 to {LARGEST_PIXELS} pixels, given one of shape {axes}")
+        if max(axes) > LONGEST_EDGE:
+            raise BadQuery(f"expected edges of at most {LONGEST_EDGE} pixels, given a picture of shape {axes}")
         if query.dtype.itemsize == 2:
             query = (query >> 8).astype(np.uint8)
         return np.ascontiguousarray(query).reshape(*axes[:2], -1), self._pre.query_colour

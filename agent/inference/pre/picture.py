@@ -20,6 +20,9 @@ from agent.errors import BadQuery
 LARGEST_PIXELS = 32 * 1024 * 1024
 """Decoded they take 96 MiB; cameras for boards stop at 12 to 16 million."""
 
+LONGEST_EDGE = 65_535
+"""As in a JPEG; a longer one would make tables of its own size, from positions that lose their last digits."""
+
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 BARE_MARKERS = (0x01, *range(0xD0, 0xD9))
 """Markers of a JPEG without a length."""
@@ -85,7 +88,7 @@ def check_head(content: bytes) -> Head:
         raise BadQuery("expected a JPEG of one or three colours, given one of four (CMYK): save it as RGB")
     if head.rows < 1 or head.columns < 1:
         raise BadQuery(f"expected a picture, given one of {head.rows} rows and {head.columns} columns")
-    if head.rows * head.columns > LARGEST_PIXELS:
+    if max(head.rows, head.columns) > LONGEST_EDGE or head.rows * head.columns > LARGEST_PIXELS:
         raise BadQuery(
             f"a picture of {head.rows} rows and {head.columns} columns: {LARGEST_PIXELS} pixels are allowed, since it "
             "would take more memory than a worker has"

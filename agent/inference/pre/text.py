@@ -42,7 +42,12 @@ class Text:
         self._fills = [(padding, fill) for tensor, padding, fill in parts if tensor is not None]
 
     def prepare(self, query: NDArray[Any]) -> Array:
-        encoding = self._tokeniser.encode(text_of(query, self._pre.largest_bytes), **self._options)
+        text = text_of(query, self._pre.largest_bytes)
+        try:
+            encoding = self._tokeniser.encode(text, **self._options)
+        except Exception as exc:
+            # The library raises plain `Exception`, e.g. for a word that the vocabulary lacks and has no token for.
+            raise BadQuery(f"the tokeniser refuses the text: {str(exc)[:300]}") from exc
         count, length = len(encoding.ids), self._pre.length
         if count > length:
             raise BadQuery(f"expected a text of at most {length} tokens, given one of {count}: shorten it")

@@ -56,7 +56,7 @@ def area(edge: Edge) -> Taps:
     step = edge.source / edge.resized
     start = (edge.first + np.arange(edge.kept)) * step
     first = np.floor(start + EDGE_SLACK).astype(np.int64)
-    count = np.ceil(start + step - EDGE_SLACK).astype(np.int64) - first
+    count = np.ceil(start + step - EDGE_SLACK).astype(np.int64).clip(max=edge.source) - first
     taps = first[:, np.newaxis] + np.arange(count.max())
     covered = np.minimum(taps + 1, (start + step)[:, np.newaxis]) - np.maximum(taps, start[:, np.newaxis])
     return _whole(first, count, np.clip(covered, 0, None))
