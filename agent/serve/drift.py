@@ -1,7 +1,7 @@
 """What the queries of a worker look like, sampled: so that a drift of the inputs shows before the answers go wrong.
 
 Decides: which queries are looked at, and which numbers stand for one. Leaves out: what is a drift (whoever compares).
-A table's query (one axis) gives its first features, each by its index; a text gives its length in `bytes`; any other
+A row of features gives its first ones, each by its index; a text or a picture's file its length in `bytes`; any other
 query gives `mean`, `deviation`, `smallest` and `largest` over its elements, and `missing_ratio` once any was no finite
 number.
 
@@ -20,6 +20,8 @@ from wire.signed import SignedSketch
 EVERY_S = 0.1
 """A query is looked at so often at most: 10 a second."""
 MOST_FEATURES = 8
+LARGEST_ROW = 256
+"""A longer query of one axis is a waveform, and no row of features."""
 MOST_ELEMENTS = 16_384
 """Of a larger query every n-th element is looked at."""
 
@@ -57,7 +59,10 @@ def summarised(query: NDArray[Any]) -> Iterator[tuple[str, float]]:
     if query.dtype.kind == "S":
         yield "bytes", float(len(query.item()))
         return
-    if query.ndim == 1:
+    if query.ndim == 1 and query.dtype == np.uint8:  # a text, or a picture's file: what it says stays here
+        yield "bytes", float(query.size)
+        return
+    if query.ndim == 1 and query.size <= LARGEST_ROW:
         yield from zip(map(str, range(MOST_FEATURES)), query[:MOST_FEATURES].tolist(), strict=False)
         return
     elements = query.reshape(-1)
