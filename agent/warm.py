@@ -84,14 +84,17 @@ def warm(cache_dir: Path | None = None) -> WarmReport:
     Args:
         cache_dir: Under which compiled kernels are kept; None: the user's cache.
     Raises:
-        EngineFailed: A child failed, or kernels were compiled again where they should have been found.
+        EngineFailed: A child failed, kernels were compiled again where they should have been found, or the agent's
+            files were replaced meanwhile.
     """
     folder = kernel_folder(cache_dir)
     made, found = _child("compile", cache_dir), _child("check", cache_dir)
     if "numba" in found["form"]:
         made |= _child("fill", cache_dir)
         found = _child("check", cache_dir)
-    report = WarmReport(str(folder), **made, **found)
+    report = WarmReport(**made, **found)
+    if report.folder != str(folder):
+        raise EngineFailed(f"kernels lie in {report.folder}, expected {folder}: files were replaced; start again")
     if report.cache_misses:
         raise EngineFailed(f"{report.cache_misses} kernels were not found in {folder}: can the agent write there?")
     temporary = folder / f"{REPORT_NAME}.{os.getpid()}"

@@ -20,7 +20,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PACKAGES = ("ai-edge-litert", "numba", "numpy", "onnxruntime", "paho-mqtt", "pydantic", "thresher")
+PACKAGES = (
+    "ai-edge-litert",
+    "kaldi-native-fbank",
+    "librosa",
+    "llvmlite",
+    "numba",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "paho-mqtt",
+    "pillow",
+    "pydantic",
+    "scipy",
+    "thresher",
+)
 MEGABYTE = 1_000_000
 
 

@@ -3,7 +3,8 @@
 Example: `decode(Reported, payload)` gives a message or raises; `encode(message)` gives canonical bytes.
 """
 
-from typing import Annotated, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -59,5 +60,15 @@ def decode(kind: type[MessageT], payload: bytes, largest_bytes: int = LARGEST_ME
 def _first_fault(exc: Exception) -> str:
     if not isinstance(exc, ValidationError):
         return str(exc)
-    fault = exc.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(step) for step in fault['loc']) or 'document'}: {fault['msg']}"
+    fault = exc.errors(include_url=False)[0]
+    return f"{'.'.join(str(step) for step in fault['loc']) or 'document'}: {fault['msg']}{given_number(fault)}"
+
+
+def given_number(fault: Mapping[str, Any]) -> str:
+    """Return what a fault of pydantic's says was given, as the end of a sentence, where that is a number.
+
+    Text may be long, or a secret: it is not repeated.
+    """
+    value = fault.get("input")
+    told = fault["type"] == "value_error"  # by our own rules, which say it themselves
+    return f", given {value}" if isinstance(value, int | float) and not told and len(str(value)) <= 40 else ""

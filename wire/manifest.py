@@ -15,7 +15,7 @@ from wire.spec import Kind, Pipeline
 MANIFEST_SCHEMA = 1
 LARGEST_MANIFEST_BYTES = 4 * 1024 * 1024
 
-Format = Literal["onnx", "tflite"]
+Format = Literal["onnx", "tflite", "executorch", "coreml"]
 
 
 class GoldenSpec(Message):

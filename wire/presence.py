@@ -37,12 +37,17 @@ def protocol_fault(protocol: int, newest: int = PROTOCOL) -> str | None:
 
 
 class EngineInfo(Message):
-    """An engine that the agent found usable, with what it really offers."""
+    """An engine that the agent found usable, with what it really offers.
+
+    `providers`: execution providers or delegates that were seen to work. `unusable`: those that the engine lists, or
+    whose library is on the device, and that do not work, each with the reason.
+    """
 
     name: str = Field(max_length=32)
     version: str = Field(max_length=64)
     formats: tuple[str, ...] = Field(default=(), max_length=16)
     providers: tuple[str, ...] = Field(default=(), max_length=32)
+    unusable: dict[str, ShortText] = Field(default_factory=dict, max_length=32)
 
 
 class Inventory(Message):
@@ -51,6 +56,7 @@ class Inventory(Message):
     `labels` come from the agent's configuration, and a fleet file may match on them. `emulated` is true where limits
     are imposed by configuration and not by the hardware; every output that shows such a device says so. `sandbox` says
     what workers can be held by (`network`, `files`, `user`), `kernels` how they load pre- and post-processing.
+    `broken_engines` are installed and cannot be loaded, each with the reason; they are not among `engines`.
     """
 
     fleet: Name
@@ -75,6 +81,7 @@ class Inventory(Message):
     workloads: tuple[Name, ...] = Field(default=(), max_length=64)
     sandbox: dict[str, str] = Field(default_factory=dict, max_length=16)
     kernels: str | None = Field(default=None, max_length=32)
+    broken_engines: dict[str, ShortText] = Field(default_factory=dict, max_length=32)
 
 
 class Event(Message):

@@ -134,6 +134,21 @@ def log_interval(process_medians: Sequence[float], confidence: float = 0.95) -> 
     return math.exp(middle), _exp(middle - half), _exp(middle + half)
 
 
+def sustained(process_samples: Sequence[Sequence[int]]) -> float:
+    """Return the latency that is left where it rises: the last third of each process, its median, over all of them.
+
+    Args:
+        process_samples: Latency per query of each fresh process in the order measured, > 0, any unit.
+    Returns:
+        Geometric mean of the medians, same unit.
+    Raises:
+        ValueError: No processes, or one without samples.
+    """
+    if not process_samples or not all(process_samples):
+        raise ValueError("what is sustained needs processes with samples")
+    return statistics.geometric_mean(statistics.median(each[-max(1, len(each) // 3) :]) for each in process_samples)
+
+
 def fewest_samples(fraction: float, confidence: float = 0.95) -> int:
     """Return how many samples a percentile needs: 59 for p95, 299 for p99.
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.bench.numbers import has_single_samples, is_void, percentile_text, query_times_ns, samples_ns
-from agent.bench.rows import aligned
+from agent.bench.rows import EMULATED, aligned, engine_text
 from wire.statistics import Comparison, compare
-from wire.trial import TrialRecord
+from wire.trial import Scenario, TrialRecord
 
 MIB = 2**20
 
@@ -52,6 +52,12 @@ def compare_records(ours: TrialRecord, theirs: TrialRecord, interleaved: bool) -
         doubts = ("measured at different times: what changed on the machine counts as a difference", *doubts)
     comparison = None if against else compare(query_times_ns(theirs), query_times_ns(ours))
     return Compared(ours, theirs, interleaved, against, doubts, comparison)
+
+
+def reasons_against(theirs: TrialRecord, scenario: Scenario) -> tuple[str, ...]:
+    """Return why nothing can be compared with a record, whatever a bundle's own will be in `scenario`."""
+    ours = theirs.model_copy(update={"scenario": scenario})
+    return (*_reasons("the other", theirs), *_other_scenario(ours, theirs))
 
 
 def compared_table(compared: Compared) -> str:
@@ -112,7 +118,10 @@ def _differences(ours: TrialRecord, theirs: TrialRecord) -> list[str]:
         ("affinity", ours.conditions.get("worker_affinity"), theirs.conditions.get("worker_affinity")),
     )
     found = [f"{name} differs: {first} and {second}" for name, first, second in pairs if first != second]
-    found += [f"engine differs: {_engine(ours)} and {_engine(theirs)}"] if _same_engine_changed(ours, theirs) else []
+    found += (
+        [f"engine differs: {engine_text(ours)} and {engine_text(theirs)}"] if _same_engine_changed(ours, theirs) else []
+    )
+    found += [f"emulated: {EMULATED}"] if ours.emulated and theirs.emulated else []
     return found + _own_rates(ours) + _flags(ours, theirs)
 
 
@@ -143,10 +152,6 @@ def _own_rates(record: TrialRecord) -> list[str]:
     return []
 
 
-def _engine(record: TrialRecord) -> str:
-    return f"{record.engine} {record.engine_version}"
-
-
 def _same_engine_changed(ours: TrialRecord, theirs: TrialRecord) -> bool:
     return ours.engine == theirs.engine and ours.engine_version != theirs.engine_version
 
@@ -162,7 +167,7 @@ def _side(record: TrialRecord) -> dict[str, str]:
     first = [replicate.phases.first_inference_ms for replicate in record.replicates]
     known = sorted(value for value in first if value is not None)
     return {
-        "engine": f"{_engine(record)}, {record.threads} thread(s)",
+        "engine": f"{engine_text(record)}, {record.threads} thread(s)",
         "processes": str(len(times)),
         "medians": ", ".join(f"{value / 1e6:.4f}" for value in times) + " ms" if times else "none",
         **{f"p{100 * at:g}": percentile_text(samples, at) if tails else "not given" for at in (0.95, 0.99)},

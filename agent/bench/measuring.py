@@ -6,52 +6,54 @@ shown (`rows.py`, `comparing.py`, `points.py`).
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import agent
+from agent.bench.folders import open_bundle, open_set
 from agent.errors import BadBundle, ConfigurationError
-from agent.inference.bundle import Bundle
 from agent.measure.queue import MeasureContext, measure_group
 from wire.artifact import ArtifactRef
-from wire.manifest import manifest_digest
 from wire.sweep import sweep
 from wire.trial import Grade, Scenario, ScenarioSettings, TrialRecord, TrialRequest
 
 GROUP = "bench"
+LOCAL = MeasureContext(fleet="bench", device="local", agent_version=getattr(agent, "__version__", "source"))
+"""Where and how, where no configuration says it."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
     """How to measure. `evaluation` is the folder of an evaluation set to answer as well.
 
-    `sweep_threads` and `sweep_batches` are the points of `bench_points`; `threads` holds where there are none.
+    `context`: the device's own way to measure: threads, memory cap, cores, kernels, lock. `sweep_threads` and
+    `sweep_batches` are the points of `bench_points`; the context's threads hold where there are none.
     """
 
     grade: Grade = "normal"
     scenario: Scenario = "single_stream"
     settings: ScenarioSettings = field(default_factory=ScenarioSettings)
-    threads: int = 1
     sweep_threads: tuple[int, ...] = ()
     sweep_batches: tuple[int, ...] = ()
     profile: bool = False
-    affinity: tuple[int, ...] | None = None
-    memory_cap_bytes: int | None = None
-    cache_dir: Path | None = None
-    lock_path: Path | None = None
     evaluation: Path | None = None
+    context: MeasureContext = LOCAL
     progress: Callable[[str, Mapping[str, Any]], None] | None = None
 
 
 def bench(folder: Path, options: BenchOptions, cancel: threading.Event | None = None) -> TrialRecord:
     """Measure the bundle in `folder` and return its record.
 
+    Args:
+        folder: Of a bundle.
+        options: How.
+        cancel: Ends it; what was measured until then stands in a record whose outcome is `failed`.
     Raises:
         NotFound: No bundle there.
-        BadBundle: Its manifest is none, or the measurement was cancelled before it had a record.
+        BadBundle: Bundle or evaluation set is not what its manifest says, or `cancel` was set before a process began.
     """
-    return _measured([_request(folder, "bench", options)], {folder}, options, cancel)[0]
+    return _measured([_request(folder, "bench", options)], [folder], options, cancel)[0]
 
 
 def bench_points(folder: Path, options: BenchOptions, cancel: threading.Event | None = None) -> list[TrialRecord]:
@@ -61,11 +63,12 @@ def bench_points(folder: Path, options: BenchOptions, cancel: threading.Event | 
         NotFound, BadBundle: As `bench`.
         ConfigurationError: Points that the scenario does not have.
     """
+    request = _request(folder, "bench", options)
     try:
-        points = sweep(_request(folder, "bench", options), options.sweep_threads, options.sweep_batches)
+        points = sweep(request, options.sweep_threads, options.sweep_batches)
     except ValueError as exc:
         raise ConfigurationError(str(exc)) from exc
-    return _measured(points, {folder}, options, cancel)
+    return _measured(points, [folder] * len(points), options, cancel)
 
 
 def bench_pair(
@@ -76,30 +79,32 @@ def bench_pair(
     Raises:
         NotFound, BadBundle: As `bench`, for either.
     """
-    # The reference goes on as long as the bundle does: a comparison needs as many processes of both.
-    reference = _request(other, "other", options).model_copy(update={"control": True})
-    records = _measured([reference, _request(folder, "bench", options)], {folder, other}, options, cancel)
+    ours = _request(folder, "bench", options)
+    # As the control, the reference goes on with the bundle and the bundle with it: both have as many processes.
+    theirs = _request(other, "other", options).model_copy(update={"control": True})
+    records = _measured([theirs, ours], [other, folder], options, cancel)
     return records[1], records[0]
 
 
 def _measured(
-    requests: Sequence[TrialRequest], folders: set[Path], options: BenchOptions, cancel: threading.Event | None
+    requests: Sequence[TrialRequest], folders: Sequence[Path], options: BenchOptions, cancel: threading.Event | None
 ) -> list[TrialRecord]:
-    bundles = {manifest_digest(Bundle.open(folder).manifest): folder for folder in folders}
+    """Measure what the requests ask for; the bundle of each lies in the folder at its place."""
+    bundles = {request.bundle.digest: folder for request, folder in zip(requests, folders, strict=True)}
     sets = {request.evaluation.digest: options.evaluation for request in requests if request.evaluation is not None}
     found = {digest: folder for digest, folder in sets.items() if folder is not None}
     if options.progress is not None:
         options.progress("begin", {})
-    records = list(measure_group(requests, bundles, found, _context(options), cancel or threading.Event()))
+    context = replace(options.context, progress=options.progress, keeps_interrupted=True)
+    records = list(measure_group(requests, bundles, found, context, cancel or threading.Event()))
     if len(records) < len(requests):
-        listed = ", ".join(sorted(str(folder) for folder in folders))
-        raise BadBundle(f"measuring {listed} was cancelled: there is no record")
+        listed = ", ".join(sorted({str(folder) for folder in folders}))
+        raise BadBundle(f"measuring {listed} was cancelled before it began: there is no record")
     return records
 
 
 def _request(folder: Path, trial: str, options: BenchOptions) -> TrialRequest:
-    manifest = Bundle.open(folder).manifest
-    digest = manifest_digest(manifest)
+    digest, manifest = open_bundle(folder)
     return TrialRequest(
         trial=trial,
         workload="main",
@@ -107,7 +112,7 @@ def _request(folder: Path, trial: str, options: BenchOptions) -> TrialRequest:
         variant=manifest.variant,
         format=manifest.format,
         engine=manifest.engine,
-        evaluation=None if options.evaluation is None else _reference(manifest.evaluation or digest, 1),
+        evaluation=_set_reference(options.evaluation),
         scenario=options.scenario,
         settings=options.settings,
         grade=options.grade,
@@ -116,18 +121,9 @@ def _request(folder: Path, trial: str, options: BenchOptions) -> TrialRequest:
     )
 
 
-def _context(options: BenchOptions) -> MeasureContext:
-    return MeasureContext(
-        fleet="bench",
-        device="local",
-        agent_version=getattr(agent, "__version__", "source"),
-        threads=options.threads,
-        affinity=options.affinity,
-        memory_cap_bytes=options.memory_cap_bytes,
-        cache_dir=options.cache_dir,
-        lock_path=options.lock_path,
-        progress=options.progress,
-    )
+def _set_reference(folder: Path | None) -> ArtifactRef | None:
+    """Name the evaluation set by its own digest, which need not be the one that the bundle was made for."""
+    return None if folder is None else _reference(open_set(folder)[0], 1)
 
 
 def _reference(digest: str, size_bytes: int) -> ArtifactRef:

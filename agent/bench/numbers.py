@@ -4,8 +4,14 @@ Decides: what a process's time per query is in each scenario, and whether percen
 """
 
 from agent.measure.record import counted, process_medians
-from wire.statistics import fewest_samples, percentile, percentile_bounds
+from wire.statistics import fewest_samples, log_interval, percentile, percentile_bounds, sustained
 from wire.trial import TrialRecord
+
+BOUND_CONFIDENCE = 0.95
+"""Of each bound of a percentile by itself, as the controller has it."""
+
+RISEN = frozenset({"drift", "drift_short"})
+"""Flags of a process that got slower while it was timed."""
 
 
 def query_times_ns(record: TrialRecord) -> list[float]:
@@ -26,8 +32,21 @@ def rates(record: TrialRecord) -> list[float]:
 
 
 def samples_ns(record: TrialRecord) -> list[int]:
-    """Return every timed sample of the processes that count [ns]."""
-    return [value for replicate in counted(record.replicates) for value in replicate.total_ns.unpack()]
+    """Return as many timed samples of each process that counts, its last ones [ns].
+
+    A fast process answers more queries in its time, and must not speak louder for the tail.
+    """
+    each = [replicate.total_ns.unpack() for replicate in counted(record.replicates)]
+    share = min(map(len, each), default=0)
+    return [value for samples in each for value in samples[len(samples) - share :]]
+
+
+def sustained_ns(record: TrialRecord) -> float | None:
+    """Return the latency at the end of the timed loops, where a process got slower in its loop [ns]; else None."""
+    processes = counted(record.replicates)
+    if record.scenario == "offline" or RISEN.isdisjoint(flag for process in processes for flag in process.flags):
+        return None
+    return sustained([process.total_ns.unpack() for process in processes])
 
 
 def has_single_samples(record: TrialRecord) -> bool:
@@ -35,11 +54,19 @@ def has_single_samples(record: TrialRecord) -> bool:
     return all(replicate.conditions.get("calls_per_sample", 1) == 1 for replicate in counted(record.replicates))
 
 
+def median_text(medians: list[float]) -> str:
+    """Return the median latency over processes in milliseconds: their geometric mean, with its interval."""
+    if len(medians) < 2:
+        return f"{medians[0] / 1e6:.4f} ms (one process: no interval)"
+    middle, lower, upper = (value / 1e6 for value in log_interval(medians))
+    return f"{middle:.4f} ms ({lower:.4f} to {upper:.4f} over {len(medians)} processes)"
+
+
 def percentile_text(samples: list[int], fraction: float) -> str:
     """Return a percentile with its bounds in milliseconds, or why it is not given."""
-    if len(samples) < fewest_samples(fraction):
-        return f"not given: needs {fewest_samples(fraction)} samples"
-    bounds = percentile_bounds(samples, fraction)
+    if len(samples) < fewest_samples(fraction, BOUND_CONFIDENCE):
+        return f"not given: needs {fewest_samples(fraction, BOUND_CONFIDENCE)} samples"
+    bounds = percentile_bounds(samples, fraction, 2 * BOUND_CONFIDENCE - 1)
     text = f"{percentile(samples, fraction) / 1e6:.4f} ms"
     return text if bounds is None else f"{text} ({bounds[0] / 1e6:.4f} to {bounds[1] / 1e6:.4f})"
 

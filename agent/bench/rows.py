@@ -7,14 +7,22 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from agent.bench.numbers import has_single_samples, is_void, percentile_text, rates, samples_ns
+from agent.bench.numbers import (
+    has_single_samples,
+    is_void,
+    median_text,
+    percentile_text,
+    rates,
+    samples_ns,
+    sustained_ns,
+)
 from agent.measure.record import counted, process_medians
 from wire.statistics import log_interval
 from wire.trial import Phases, Profile, TrialRecord
 
 Row = tuple[str, str]
 
-PERCENTILES = (0.5, 0.95, 0.99)
+TAILS = (0.95, 0.99)
 MOST_OPERATORS = 8
 MIB = 2**20
 
@@ -34,6 +42,7 @@ MOMENT = (
 FIXED = (
     "board",
     "cores",
+    "affinity",
     "power_mode",
     "cpu_quota_cores",
     "container",
@@ -46,11 +55,15 @@ FIXED = (
 """Conditions that hold for all of a trial."""
 
 
+EMULATED = "this device's limits are imposed by configuration, the processor is the host's"
+
+
 def table(record: TrialRecord) -> str:
     """Return the record as plain text, conditions included."""
     return aligned(
         [
-            ("variant", f"{record.variant} ({record.engine} {record.engine_version}, {record.threads} thread(s))"),
+            ("variant", f"{record.variant} ({engine_text(record)}, {record.threads} thread(s))"),
+            *([("emulated", EMULATED)] if record.emulated else []),
             ("outcome", f"{record.outcome}{': ' + record.error if record.error else ''}"),
             ("validity", validity_text(record)),
             *_latency_rows(record),
@@ -60,11 +73,17 @@ def table(record: TrialRecord) -> str:
             *_memory_rows(record),
             *_energy_rows(record),
             *_golden_rows(record),
+            *_answer_rows(record),
             *_profile_rows(record),
             *_condition_rows(record),
             *flag_rows(record),
         ]
     )
+
+
+def engine_text(record: TrialRecord) -> str:
+    """Return the engine with its version, which is not known where it could not be loaded."""
+    return f"{record.engine} {record.engine_version}".strip()
 
 
 def aligned(rows: Sequence[Row]) -> str:
@@ -106,17 +125,20 @@ def scenario_text(record: TrialRecord) -> str:
 def _latency_rows(record: TrialRecord) -> list[Row]:
     if not record.replicates:
         return []
-    samples, medians = samples_ns(record), process_medians(record.replicates)
+    medians = process_medians(record.replicates)
+    count = sum(replicate.total_ns.count for replicate in counted(record.replicates))
     rows = [
         ("scenario", scenario_text(record)),
-        ("grade", f"{record.grade}: {len(medians)} processes, {len(samples)} samples"),
+        ("grade", f"{record.grade}: {len(medians)} processes, {count} samples"),
     ]
-    for fraction in PERCENTILES if has_single_samples(record) else PERCENTILES[:1]:
-        rows.append((f"p{fraction * 100:g}", percentile_text(samples, fraction)))
-    if len(medians) > 1:
-        middle, lower, upper = (value / 1e6 for value in log_interval(medians))
-        rows.append(("process medians", f"{middle:.4f} ms, 95 % interval {lower:.4f} to {upper:.4f} ms"))
-    return rows
+    if not medians:
+        return rows
+    rows.append(("p50", median_text(medians)))
+    samples = samples_ns(record) if has_single_samples(record) else []
+    rows += [(f"p{fraction * 100:g}", percentile_text(samples, fraction)) for fraction in TAILS if samples]
+    rows.append(("process medians", ", ".join(f"{value / 1e6:.4f}" for value in medians) + " ms"))
+    lasting = sustained_ns(record)
+    return rows if lasting is None else [*rows, ("sustained", f"{lasting / 1e6:.4f} ms at the end of the timed loops")]
 
 
 def _rate_rows(record: TrialRecord) -> list[Row]:
@@ -190,6 +212,14 @@ def _golden_rows(record: TrialRecord) -> list[Row]:
         return []
     verdict = "passed" if record.golden.passed else "FAILED"
     return [("golden outputs", f"{verdict}, {record.golden.samples} samples: {record.golden.detail}")]
+
+
+def _answer_rows(record: TrialRecord) -> list[Row]:
+    if record.predictions is None:
+        return []
+    found = record.predictions
+    said = f"{found.samples} on the evaluation set {found.evaluation[:12]}; the labels are the controller's"
+    return [("answers", said)]
 
 
 def _profile_rows(record: TrialRecord) -> list[Row]:

@@ -37,6 +37,18 @@ def compared_json(records: Sequence[TrialRecord], compared: Compared) -> str:
     return json.dumps({"records": [one.model_dump(mode="json") for one in records], "comparison": said}, indent=2)
 
 
+def check_place(path: Path) -> None:
+    """Refuse a place where no file can be written, before minutes are spent on what would stand in it.
+
+    Raises:
+        ConfigurationError: Its folder is not there, or may not be written to.
+    """
+    if not path.absolute().parent.is_dir():
+        raise ConfigurationError(f"{path}: there is no folder {path.absolute().parent}: make it, or name another file")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise ConfigurationError(f"{path}: the folder may not be written to: name a file elsewhere")
+
+
 def save(records: Sequence[TrialRecord], path: Path) -> None:
     """Write the records; the file is whole or as it was.
 

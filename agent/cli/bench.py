@@ -1,5 +1,6 @@
 """`agent bench BUNDLE`: measure one bundle here, without a controller; several points of it, or against another."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from agent.bench import BenchOptions
     from agent.bench.comparing import Compared
+    from agent.measure.session import MeasureContext
     from wire.trial import TrialRecord
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -39,10 +43,20 @@ def _counts(most: int) -> Callable[[click.Context, click.Parameter, str | None],
     return read
 
 
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN, which lies in every range, and infinity."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value}: a finite number is expected", ctx, param)
+    return value
+
+
 @click.command("bench")
 @click.argument("bundle", type=_FOLDER)
 @click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="The agent's YAML file: threads, cap, lock."
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="The agent's YAML file: measure as that agent would (threads, cap, cores, engines, lock).",
 )
 @click.option(
     "--grade",
@@ -60,9 +74,21 @@ def _counts(most: int) -> Callable[[click.Context, click.Parameter, str | None],
 )
 @click.option("--streams", type=click.IntRange(1, 256), help="multi_stream: queries at once (8).")
 @click.option("--queries", type=click.IntRange(1, 100_000), help="offline: queries in all, at least (256).")
-@click.option("--rate-hz", type=click.FloatRange(0, 1e6, min_open=True), help="server: arrivals a second.")
-@click.option("--period-ms", type=click.FloatRange(0, 60_000, min_open=True), help="paced: from query to query (100).")
-@click.option("--bound-ms", type=click.FloatRange(0, min_open=True), help="server, paced: latency to be kept.")
+@click.option(
+    "--rate-hz", type=click.FloatRange(0, 1e6, min_open=True), callback=_finite, help="server: arrivals a second."
+)
+@click.option(
+    "--period-ms",
+    type=click.FloatRange(0, 60_000, min_open=True),
+    callback=_finite,
+    help="paced: from query to query (100).",
+)
+@click.option(
+    "--bound-ms",
+    type=click.FloatRange(0, min_open=True),
+    callback=_finite,
+    help="server, paced: latency to be kept.",
+)
 @click.option(
     "--batch",
     metavar="N[,N…]",
@@ -89,9 +115,14 @@ def command(bundle: Path, config_path: Path | None, **given: Any) -> None:
     """Measure the bundle in the folder BUNDLE on this device: latency, memory, golden outputs.
 
     Exit code 5 where the bundle cannot be measured. With --compare: 0 where BUNDLE is faster than the other or no
-    difference was seen, 15 where it is slower, 16 where there is no verdict.
+    difference was seen, 15 where it is slower, 16 where there is no verdict. 130 where Ctrl-C or SIGTERM ended it: what
+    was measured until then is printed, and written to --out.
     """
+    from agent.bench.saved import check_place
+
     _check_options(given)
+    if given["out"] is not None:
+        check_place(given["out"])
     options = _options(config_path, given)
     run = _points if options.sweep_threads or options.sweep_batches else _single
     if given["other"] is not None:
@@ -102,7 +133,7 @@ def command(bundle: Path, config_path: Path | None, **given: Any) -> None:
 def _single(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> None:
     from agent.bench import bench, table
 
-    record = _watched(lambda watching: bench(bundle, watching), options)
+    record = _watched(lambda *watched: bench(bundle, *watched), options)
     _leave([record], given, lambda: table(record))
     _check_measured(bundle, record)
 
@@ -111,37 +142,53 @@ def _points(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> 
     from agent.bench import bench_points
     from agent.bench.points import points_table
 
-    records = _watched(lambda watching: bench_points(bundle, watching), options)
+    records = _watched(lambda *watched: bench_points(bundle, *watched), options)
     _leave(records, given, lambda: points_table(records))
-    if all(record.outcome != "measured" for record in records):
-        _check_measured(bundle, records[0])
+    _check_measured(bundle, *records)
 
 
 def _pair(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> None:
     from agent.bench import bench, bench_pair
     from agent.bench.comparing import compare_records, compared_table
-    from agent.bench.saved import load
 
     other: Path = given["other"]
     if other.is_dir():
-        ours, theirs = _watched(lambda watching: bench_pair(bundle, other, watching), options)
+        ours, theirs = _watched(lambda *watched: bench_pair(bundle, other, *watched), options)
     else:
-        theirs = load(other)
-        ours = _watched(lambda watching: bench(bundle, watching), options)
+        theirs = _saved(other, options)
+        ours = _watched(lambda *watched: bench(bundle, *watched), options)
     compared = compare_records(ours, theirs, interleaved=other.is_dir())
     _leave([ours, theirs] if other.is_dir() else [ours], given, lambda: compared_table(compared), compared)
     _check_measured(bundle, ours)
     _check_verdict(compared)
 
 
-def _watched(measure: "Callable[[BenchOptions], Any]", options: "BenchOptions") -> Any:
-    """Measure, and say on stderr what is going on."""
+def _saved(path: Path, options: "BenchOptions") -> "TrialRecord":
+    """Return the record in the file at `path`, if anything can be compared with it."""
+    from agent.bench.comparing import reasons_against
+    from agent.bench.saved import load
+    from agent.errors import NoVerdict
+
+    record = load(path)
+    if reasons := reasons_against(record, options.scenario):
+        raise NoVerdict(f"nothing can be compared with {path}, and nothing was measured: {'; '.join(reasons)}")
+    return record
+
+
+def _watched(measure: "Callable[[BenchOptions, Event], Any]", options: "BenchOptions") -> Any:
+    """Measure, say on stderr what is going on, and let a signal end it with what there is."""
     from dataclasses import replace
 
+    from agent.bench.interruption import interruptible
     from agent.bench.progress import shown
 
-    with shown() as listener:
-        return measure(replace(options, progress=listener))
+    with shown() as listener, interruptible() as interruption:
+
+        def heard(event: str, fields: Mapping[str, Any]) -> None:
+            interruption.hear(event)
+            listener(event, fields)
+
+        return measure(replace(options, progress=heard), interruption.cancel)
 
 
 def _leave(
@@ -150,22 +197,28 @@ def _leave(
     text: Callable[[], str],
     compared: "Compared | None" = None,
 ) -> None:
-    """Print what was found, and write the records where a file was named."""
+    """Write the records where a file was named, and print what was found, also where the file cannot be written."""
     from agent.bench.saved import as_json, compared_json, save
 
-    if given["out"] is not None:
-        save(records, given["out"])
-    if not given["as_json"]:
-        click.echo(text())
-    else:
-        click.echo(as_json(records) if compared is None else compared_json(records, compared))
+    try:
+        if given["out"] is not None:
+            save(records, given["out"])
+    finally:
+        if not given["as_json"]:
+            click.echo(text())
+        else:
+            click.echo(as_json(records) if compared is None else compared_json(records, compared))
 
 
-def _check_measured(bundle: Path, record: "TrialRecord") -> None:
+def _check_measured(bundle: Path, *records: "TrialRecord") -> None:
+    """End where none of the records was measured, or somebody ended it."""
     from agent.errors import EngineFailed
+    from agent.measure.record import is_interrupted
 
-    if record.outcome != "measured":
-        raise EngineFailed(f"{bundle} was not measured ({record.outcome}): {record.error}")
+    if any(map(is_interrupted, records)):
+        raise KeyboardInterrupt
+    if all(record.outcome != "measured" for record in records):
+        raise EngineFailed(f"{bundle} was not measured ({records[0].outcome}): {records[0].error}")
 
 
 def _check_verdict(compared: "Compared") -> None:
@@ -193,26 +246,38 @@ def _check_options(given: Mapping[str, Any]) -> None:
 
 
 def _options(config_path: Path | None, given: Mapping[str, Any]) -> "BenchOptions":
+    from dataclasses import replace
+
     from agent.bench import BenchOptions
-    from agent.config import load_config
     from wire.trial import ScenarioSettings
 
     threads: tuple[int, ...] = given["threads"]
     batches: tuple[int, ...] = given["batch"]
-    config = None if config_path is None else load_config(config_path)
     chosen = {name: given[name] for name in READ_BY if given[name] is not None and name != "batch"}
     if len(batches) == 1:
         chosen["batch"] = batches[0]
-    options = {
+    context = _context(config_path)
+    return BenchOptions(
         **{name: given[name] for name in ("grade", "scenario", "profile", "evaluation")},
-        "settings": ScenarioSettings(**chosen),
-        "threads": threads[0] if len(threads) == 1 else 1,
-        "sweep_threads": threads if len(threads) > 1 else (),
-        "sweep_batches": batches if len(batches) > 1 else (),
-    }
-    if config is None:
-        return BenchOptions(**options)
-    own = {"memory_cap_bytes": config.memory_cap_bytes, "cache_dir": config.kernel_cache, "lock_path": config.host_lock}
-    if not threads:
-        own["threads"] = config.threads
-    return BenchOptions(**{**options, **own})
+        settings=ScenarioSettings(**chosen),
+        context=replace(context, threads=threads[0]) if len(threads) == 1 else context,
+        sweep_threads=threads if len(threads) > 1 else (),
+        sweep_batches=batches if len(batches) > 1 else (),
+    )
+
+
+def _context(config_path: Path | None) -> "MeasureContext":
+    """Return how the agent of that configuration measures, in a folder for everybody and with its idle temperature."""
+    from dataclasses import replace
+
+    from agent.bench.measuring import LOCAL
+    from agent.config import load_config
+    from agent.measure.conditions.heat import IDLE_NAME, IdleTemperature
+    from agent.plan.measuring import measure_context
+
+    if config_path is None:
+        return LOCAL
+    config = load_config(config_path)
+    idle = IdleTemperature(config.state_dir / IDLE_NAME, keeps=False)
+    own = measure_context(config, LOCAL.agent_version, plan_gen=0)
+    return replace(own, work_dir=None, lock_path=config.host_lock, idle=idle)

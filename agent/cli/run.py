@@ -18,10 +18,13 @@ def command(config_path: Path, verbose: bool) -> None:
     """
     from agent.config import load_config
     from agent.daemon import Daemon
+    from agent.inventory import find_engines, look_at_engines
 
     log_to_stderr(verbose)
     config = load_config(config_path)
     _warm(config.kernel_cache)
+    # Now, so that a worker which is started before the first connection finds what an engine has to have made once.
+    look_at_engines(find_engines(config.engines_allowed), config.kernel_cache)
     Daemon(config).run()
 
 

@@ -107,6 +107,8 @@ def open_batch(bundle: Bundle, pipeline: Pipeline, size: int, queries: Sequence[
         BatchFixed: The model takes one query at a time.
         BadQuery: A query does not fit the specification.
     """
+    if pipeline.carried:
+        raise BatchFixed("a model that carries state from query to query answers one at a time")
     filling = [queries[row % len(queries)] for row in range(size)]
     single = np.stack([pipeline.raw(query).reshape(-1) for query in filling])
     pipeline.engine.take_batch(size)

@@ -23,6 +23,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 KERNEL_SOURCES = Path(__file__).parent / "kernels"
+ENGINE_CACHE_VARIABLE = "THRESHER_ENGINE_CACHE"
+"""Where engines that compile models keep the result."""
 
 
 def apply_limits(
@@ -55,6 +57,7 @@ def apply_limits(
     os.environ["THRESHER_ENGINE_THREADS"] = str(threads)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ["NUMBA_CACHE_DIR"] = str(kernel_folder(cache_dir))
+    os.environ[ENGINE_CACHE_VARIABLE] = str(engine_folder(cache_dir))
 
 
 def kernel_folder(cache_dir: Path | None) -> Path:
@@ -62,9 +65,21 @@ def kernel_folder(cache_dir: Path | None) -> Path:
 
     Cache files are pickles and machine code: the folder belongs to the agent's user and nothing in it is fetched.
     """
-    base = cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thresher"
     version = getattr(agent, "__version__", "0")
-    return base / "kernels" / f"{version}-{platform.machine()}-{_fingerprint()}"
+    return base_folder(cache_dir) / "kernels" / f"{version}-{platform.machine()}-{_fingerprint()}"
+
+
+def engine_folder(cache_dir: Path | None) -> Path:
+    """Return where models that an engine has compiled for this device are kept, a folder each.
+
+    They are machine code as well: the folder belongs to the agent's user and nothing in it is fetched.
+    """
+    return base_folder(cache_dir) / "engines"
+
+
+def base_folder(cache_dir: Path | None) -> Path:
+    """Return the folder of all that is compiled: `cache_dir`, else one in the user's cache."""
+    return cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thresher"
 
 
 @cache

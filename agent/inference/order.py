@@ -23,6 +23,9 @@ HEARTBEAT_STACK_BYTES = 128 * 1024
 COMPILING = "compiling"
 """The event of a heartbeat: (event, seconds so far)."""
 
+LONGEST_COMPILE_S = 900.0
+"""So long may something compile: then the heartbeat ends, and who waits takes the silence for a hang."""
+
 
 class WorkerOrder(BaseModel):
     """What every worker is told.
@@ -78,12 +81,12 @@ def prepare_process(order: WorkerOrder, say: Callable[..., None]) -> None:
 
 @contextmanager
 def heartbeat(say: Callable[..., None]) -> Iterator[None]:
-    """Say once a second that something compiles, for as long as it does: who waits knows it from a hang."""
+    """Say once a second that something compiles, for as long as it does and may: who waits knows it from a hang."""
     done = threading.Event()
 
     def beat() -> None:
         seconds = 0.0
-        while not done.wait(HEARTBEAT_S):
+        while seconds < LONGEST_COMPILE_S and not done.wait(HEARTBEAT_S):
             seconds += HEARTBEAT_S
             say(COMPILING, seconds=seconds)
 

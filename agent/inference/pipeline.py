@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import BadBundle
+from agent.errors import BadBundle, EngineFailed
 from agent.inference.bundle import Bundle
 from agent.inference.engines.base import Engine, TensorInfo
 from agent.inference.engines.registry import engine_class
@@ -29,6 +29,26 @@ from wire import spec
 Array = NDArray[np.generic]
 
 
+@dataclass(frozen=True)
+class StateBuffer:
+    """State: the buffer of an input, the place of the output that goes into it, and what a stream begins with."""
+
+    buffer: Array
+    place: int
+    start: int
+
+    def take(self, outputs: Outputs) -> None:
+        """Keep what the last query left.
+
+        Raises:
+            EngineFailed: The model gives state of another size than it takes.
+        """
+        given = outputs[self.place]
+        if given.shape != self.buffer.shape:
+            raise EngineFailed(f"the model gives state of shape {given.shape} and takes {self.buffer.shape}")
+        np.copyto(self.buffer, given)
+
+
 @dataclass
 class Pipeline:
     """Pre-processing, engine and post-processing of one bundle."""
@@ -40,6 +60,7 @@ class Pipeline:
     """The buffers of `pre`, in the order of the engine's inputs."""
     reads: tuple[int, ...]
     """Which of the engine's outputs `post` takes, in its order."""
+    carried: tuple[StateBuffer, ...] = ()
 
     def prepare(self, query: NDArray[Any]) -> Array:
         """Bring `query` into the engine's input buffer and return that buffer.
@@ -56,6 +77,8 @@ class Pipeline:
             EngineFailed: The engine failed.
         """
         outputs = self.engine.infer(self.feeds)
+        for state in self.carried:
+            state.take(outputs)
         return [outputs[index] for index in self.reads]
 
     def raw(self, query: NDArray[Any]) -> NDArray[np.float32]:
@@ -83,7 +106,10 @@ class Pipeline:
         return self.finish(self.infer())
 
     def forget(self) -> None:
-        """Drop what earlier queries left behind; only a stream's pre-processing keeps anything."""
+        """Drop what earlier queries left behind: in a stream's pre-processing, and in a model that keeps state."""
+        self.engine.reset()
+        for state in self.carried:
+            state.buffer.fill(state.start)
         if isinstance(self.pre, Remembering):
             self.pre.forget()
 
@@ -119,19 +145,38 @@ def make_pipeline(
         EngineUnavailable: The specification needs a library that is not installed.
     """
     taken = _matched("input", spec.input_tensors(pipeline.pre), engine.inputs)
-    if len(taken) < len(engine.inputs):
-        listed = ", ".join(value.name for value in engine.inputs)
-        raise BadBundle(f"the model takes {len(engine.inputs)} inputs ({listed}): the specification feeds {len(taken)}")
+    kept, carried = _carried(pipeline.state or (), engine)
+    if sorted({*taken, *kept}) != list(range(len(engine.inputs))) or {*taken} & {*kept}:
+        listed, fed = ", ".join(value.name for value in engine.inputs), len(taken) + len(kept)
+        raise BadBundle(f"the model takes {len(engine.inputs)} inputs ({listed}): the specification feeds {fed}")
     reads = _matched("output", spec.output_tensors(pipeline.post), engine.outputs)
     shapes = {value.name: value.shape for value in engine.inputs}
     pre = make_pre(pipeline.pre, Place(shapes, folder, rows or {}))
     post = make_post(pipeline.post, Surroundings(folder, pre.geometry))
-    feeds = dict(zip(taken, pre.feeds, strict=True))
-    return Pipeline(engine, pre, post, tuple(feeds[place] for place in range(len(feeds))), reads)
+    feeds = dict(zip(taken, pre.feeds, strict=True)) | kept
+    return Pipeline(engine, pre, post, tuple(feeds[place] for place in range(len(feeds))), reads, carried)
 
 
-def _matched(role: str, declared: Sequence[spec.TensorSpec], found: Sequence[TensorInfo]) -> tuple[int, ...]:
-    """Return where each of `declared` stands among the model's; each is checked against its own."""
+def _carried(state: Sequence[spec.StateTensor], engine: Engine) -> tuple[dict[int, Array], tuple[StateBuffer, ...]]:
+    """Return the buffers of state by the place of their input, as a stream begins; a free axis is the batch."""
+    taken = _matched("input", [tensor.input for tensor in state], engine.inputs, batched=False)
+    given = _matched("output", [tensor.output for tensor in state], engine.outputs, batched=False)
+    buffers, carried = {}, []
+    for tensor, place, output in zip(state, taken, given, strict=True):
+        found, scale = engine.inputs[place], tensor.input.quantisation
+        start = scale.zero_point if scale else 0
+        buffers[place] = np.full([max(1, size) for size in found.shape], start, dtype=found.dtype)
+        carried.append(StateBuffer(buffers[place], output, start))
+    return buffers, tuple(carried)
+
+
+def _matched(
+    role: str, declared: Sequence[spec.TensorSpec], found: Sequence[TensorInfo], batched: bool = True
+) -> tuple[int, ...]:
+    """Return where each of `declared` stands among the model's; each is checked against its own.
+
+    Of state the first axis is not the batch: it may have any size.
+    """
     names, places = [value.name for value in found], []
     for tensor in declared:
         if tensor.name not in names:
@@ -139,5 +184,5 @@ def _matched(role: str, declared: Sequence[spec.TensorSpec], found: Sequence[Ten
                 f"the specification names {role} {tensor.name!r}, the model has {', '.join(map(repr, names))}"
             )
         places.append(names.index(tensor.name))
-        check_tensor(role, tensor, found[places[-1]])
+        check_tensor(role, tensor, found[places[-1]], batched=batched)
     return tuple(places)

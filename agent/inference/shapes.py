@@ -11,13 +11,14 @@ SCALE_TOLERANCE_RATIO = 1e-5
 """A scale is float32 in the model's file and decimal text in the specification."""
 
 
-def check_tensor(role: str, expected: TensorSpec, given: TensorInfo) -> None:
+def check_tensor(role: str, expected: TensorSpec, given: TensorInfo, *, batched: bool = True) -> None:
     """Refuse a specification that does not describe the model.
 
     Args:
         role: `input` or `output`, for the message.
         expected: The specification's tensor.
         given: The model's.
+        batched: Whether its first axis is the batch.
     Raises:
         BadBundle: Name, shape, dtype or quantisation differs; both sides are named.
     """
@@ -29,7 +30,7 @@ def check_tensor(role: str, expected: TensorSpec, given: TensorInfo) -> None:
         raise BadBundle(
             f"{role} {given.name!r}: the specification says shape {expected.shape}, the model {given.shape}"
         )
-    if given.shape and given.shape[0] not in (-1, 1):
+    if batched and given.shape and given.shape[0] not in (-1, 1):
         raise BadBundle(f"{role} {given.name!r}: its batch axis is fixed at {given.shape[0]}; export with 1 or free")
     _check_quantisation(role, expected, given)
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from agent.inference.engines.table import TABLE
 from agent.install.layout import Layout
 from agent.install.system import InstallRefused
-from agent.inventory import ENGINE_PACKAGES, agent_version, installed_version
+from agent.inventory import agent_version, installed_version
 
 DISTRIBUTION = "thresher"
-DEVICE_EXTRAS = ("onnxruntime", "litert", "kernels", "camera", "serve")
+DEVICE_EXTRAS = ("onnxruntime", "litert", "tflite-runtime", "executorch", "kernels", "camera", "serve")
 """Extras that bring packages to a device; `pi` and `jetson` only put them together."""
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 """Hidden from the service by ProtectHome=. Source: systemd.exec(5)."""
@@ -124,13 +125,14 @@ def installed_extras() -> tuple[str, ...]:
         names = [re.match(r"[A-Za-z0-9._-]+", line) for line in of_extra]
         if names and all(name and installed_version(name[0]) is not None for name in names):
             found.append(extra)
-    return tuple(found)
+    # tflite-runtime brings the kernels' packages itself, for an older numpy: asking for both cannot be met.
+    return tuple(extra for extra in found if extra != "kernels" or "tflite-runtime" not in found)
 
 
 def vendor_packages() -> list[metadata.Distribution]:
     """Return the engines here that a registry does not give, or not like this: a board's vendor built them."""
     found = []
-    for package in (package for packages in ENGINE_PACKAGES.values() for package in packages[1:]):
+    for package in (package for entry in TABLE.values() for package in entry.packages[1:]):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.append(metadata.distribution(package))
     return found

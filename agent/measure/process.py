@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from agent.child import CapBy, Child, Command, spawn
 from agent.config import WorkersConfig
 from agent.errors import WorkerNotStarted
+from agent.inference.engines.providers.compiled import model_cache
 from agent.inference.limits import kernel_folder
-from agent.inference.order import COMPILING
+from agent.inference.order import COMPILING, LONGEST_COMPILE_S
 from agent.measure.orders import BaseOrder, MemoryOrder, Result, ResultError
 
 MODULE = "agent.measure.worker"
@@ -33,7 +34,7 @@ READ_ON_S = 5.0
 
 STDERR_TAIL_CHARACTERS = 600
 
-COMPILE_LIMIT_S = 900.0
+COMPILE_LIMIT_S = LONGEST_COMPILE_S
 """Compiling does not count against an order's time, as long as the worker's heartbeat says so, and up to this."""
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -117,7 +118,7 @@ def _command(order: BaseOrder, order_path: Path, workers: WorkersConfig) -> Comm
         order.threads,
         order.memory_cap_bytes,
         readable=(kernel_folder(order.cache_dir), *(path for path in inputs if path is not None)),
-        writable=(order.result_path.parent,),
+        writable=(order.result_path.parent, *model_cache(order)),
         own_leaf=isinstance(order, MemoryOrder),
         **workers.held(),
     )

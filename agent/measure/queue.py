@@ -40,7 +40,7 @@ def measure_group(
 
     Speed first, interleaved; then each variant's memory and answers in a process of its own, then its operators and
     its loads. A variant that fails is dropped from later rounds, and its record says why. After `cancel` nothing more
-    is yielded.
+    is yielded, unless the context keeps what was interrupted: then each record that is not complete says so.
 
     Args:
         requests: Variants of one group.
@@ -54,14 +54,34 @@ def measure_group(
     with contextlib.suppress(Canceled), host_lock(context.lock_path, cancel), _work_folder(context) as folder:
         scene = _set_scene(group, context, cancel)
         session = Session(context, folder, cancel, scene.meter, ends_s=ends_s)
-        session.speeds(group)
-        for place, one in enumerate(group):
-            session.memory(one)
-            session.profile(one)
-            session.loads(one, group[place + 1 :])
+        for one in _completed(group, session):
             record = assemble(one, _shared(context, one, scene), _conditions(context, one, scene), scene.reasons)
             context.say("trial", trial=record.trial, variant=record.variant, outcome=record.outcome)
             yield record
+
+
+def _completed(group: Sequence[Measured], session: Session) -> Iterator[Measured]:
+    """Measure, and yield each variant as all of it is there.
+
+    Raises:
+        Canceled: As it was set, and nothing is kept.
+    """
+    left = list(group)
+    try:
+        session.speeds(group)
+        while left:
+            one, *rest = left
+            session.memory(one)
+            session.profile(one)
+            session.loads(one, rest)
+            left = rest
+            yield one
+    except Canceled:
+        if not session.context.keeps_interrupted:
+            raise
+        for one in left:
+            one.interrupt()
+            yield one
 
 
 @dataclass(frozen=True)

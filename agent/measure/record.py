@@ -102,6 +102,11 @@ class Measured:
         """End this variant with `outcome`."""
         self.outcome, self.error = outcome, error[:2000]
 
+    def interrupt(self) -> None:
+        """Note that it was ended before it was complete: its samples stay, and count for nothing."""
+        if self.alive:
+            self.give_up("failed", f"trial_interrupted: timed processes so far: {len(self.replicates)}; measure again")
+
     def doubtful(self) -> bool:
         """Return whether the last process should be repeated, which is done once a variant."""
         flags = self.replicates[-1].flags if self.replicates else ()
@@ -127,6 +132,11 @@ class Measured:
         """Return whether another process fits into the grade's time, however long it takes."""
         spent_s = sum(map(running_s, self.replicates))
         return spent_s + self.rule.longest_process_s <= self.rule.budget_s
+
+
+def is_interrupted(record: TrialRecord) -> bool:
+    """Whether somebody ended the trial before it was complete."""
+    return record.error.startswith("trial_interrupted: ")
 
 
 def running_s(replicate: Replicate) -> float:
@@ -159,7 +169,7 @@ def flags_of(measured: Measured, preflight: Sequence[str]) -> tuple[Flag, ...]:
     if len(processes) < len(measured.replicates):
         reasons.add(REPLACED)
     reasons.update(preflight)
-    if measured.oversubscribed:
+    if measured.oversubscribed and measured.replicates:
         reasons.add("oversubscribed")
     if measured.profile_error is not None:
         reasons.add("not_profiled")

@@ -54,6 +54,8 @@ class MeasureContext:
     longest_s: float | None = None
     """How long serving may pause for a group; null: it does not, or nobody is served. Further looks and loads that do
     not fit are left out."""
+    keeps_interrupted: bool = False
+    """Whether a group that is cancelled leaves records of what was measured; a device's plan is asked again instead."""
 
     def say(self, event: str, **fields: Any) -> None:
         if self.progress is not None:
@@ -84,8 +86,10 @@ class Session:
             open_ones = {name: one for name, one in by_trial.items() if one.wants_more() and look in one.rule.looks}
             if not open_ones:
                 continue
-            # The control goes on with those that want more: they are compared with it.
-            open_ones = {name: one for name, one in by_trial.items() if one.request.control or name in open_ones}
+            # The control goes on with those that want more, and they with it: both are compared, in turns.
+            all_go_on = any(one.request.control for one in open_ones.values())
+            beside = {name for name, one in by_trial.items() if one.request.control or (all_go_on and one.alive)}
+            open_ones = {name: one for name, one in by_trial.items() if name in beside or name in open_ones}
             if not self.affords(group, (look - rounds) * sum(map(process_s, open_ones.values()))):
                 self.context.say("left_out", detail=f"processes up to {look}: serving must go on")
                 break

@@ -28,6 +28,7 @@ LARGEST_ANSWERS_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 64 * 1024
 _ANSWERS = struct.Struct("<Iqqq")
 _COUNTS = struct.Struct("<HHHII")
+TOO_MUCH = "the query takes more memory than the worker has left: send less at a time, or raise the worker's cap."
 LAYOUTS_KEPT = 1024
 """Of answers of one workload: one, or one for each number of boxes."""
 
@@ -60,6 +61,12 @@ class ChannelBroken(AgentError):
     """The other end sent what is no frame."""
 
     reason = "channel_broken"
+
+
+class TakesTooMuch(BadQuery):
+    """A query takes more memory than its worker has left; the worker goes on. Send less, or raise the cap."""
+
+    reason = "query_out_of_memory"
 
 
 class Silent(Exception):
@@ -174,6 +181,7 @@ class Channel:
 
         Raises:
             ChannelBroken: What came is no frame.
+            TakesTooMuch: There is no memory for the frame; it is taken off the channel.
             Silent: Nothing came in time; what has come of a frame is kept.
         """
         while len(self._pending) < HEAD.size:
@@ -251,18 +259,46 @@ class Channel:
 
     def _rest(self, end: int) -> bool:
         """Take in the rest of a frame that ends at `end`; False where the channel ends before."""
-        whole, have = bytearray(end), len(self._pending)
+        have = len(self._pending)
+        try:
+            whole = bytearray(end)
+        except MemoryError as exc:
+            self._pending = b""
+            return self._skipped(end - have, exc)
         whole[:have] = self._pending
         view = memoryview(whole)
         while have < end:
-            try:
-                count = self._socket.recv_into(view[have:])
-            except BlockingIOError:
-                continue  # a frame has begun: the gateway sends the rest
-            except ConnectionResetError:
-                return False
+            count = self._into(view[have:])
             if count == 0:
                 return False
             have += count
-        self._pending = bytes(whole)
+        try:
+            self._pending = bytes(whole)
+        except MemoryError as exc:
+            self._pending = b""
+            return self._skipped(0, exc)
         return True
+
+    def _skipped(self, count: int, exc: MemoryError) -> bool:
+        """Drop what is to come of a frame that there is no memory for; False where the channel ends before.
+
+        Raises:
+            TakesTooMuch: It is dropped.
+        """
+        scrap = memoryview(bytearray(SMALL_BYTES))
+        while count > 0:
+            taken = self._into(scrap[:count])
+            if taken == 0:
+                return False
+            count -= taken
+        raise TakesTooMuch(TOO_MUCH) from exc
+
+    def _into(self, view: memoryview) -> int:
+        """Wait for more of a frame that has begun, and return how much has come; 0 at the end."""
+        while True:
+            try:
+                return self._socket.recv_into(view)
+            except BlockingIOError:
+                continue  # the gateway sends the rest
+            except ConnectionResetError:
+                return 0

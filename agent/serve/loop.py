@@ -1,7 +1,8 @@
 """The loop of a serving worker: queries of its channel as they come, metrics once an interval.
 
 Decides: that queries wait for nothing but the query before them (commands are heard on a thread of their own), how a
-worker ends (told to stop, it answers what its channel still holds), and how long a batch may keep it. Leaves out: the
+worker ends (told to stop, it answers what its channel still holds; deaf to commands, it does not go on), how long a
+batch may keep it, and that a query which takes more memory than there is costs no other one its answer. Leaves out: the
 process around it (`worker.py`), queues and pacing (`agent/gateway`).
 """
 
@@ -11,18 +12,21 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from numpy.typing import NDArray
 
-from agent.errors import BadQuery
+from agent.errors import AgentError, BadQuery
 from agent.inference.arrays import golden_inputs
 from agent.inference.bundle import order_bundle
+from agent.inference.engines.registry import engine_class
 from agent.inference.kernels.compiled import loaded_form
+from agent.inference.order import heartbeat
 from agent.inference.pipeline import open_pipeline
 from agent.inference.post import Answer
 from agent.measure.memory import rss_bytes
-from agent.serve.channel import Channel, Mask, Numbers, Silent
+from agent.serve.channel import TOO_MUCH, Channel, Mask, Numbers, Silent, TakesTooMuch
 from agent.serve.commands import CommandReader
 from agent.serve.decode import Form, decode_value
 from agent.serve.metrics import QueryTimes, ServingMetrics
@@ -59,7 +63,9 @@ class ServingLoop:
             AgentError: The bundle or its engine is faulty.
         """
         bundle = order_bundle(order.bundle_dir, order.manifest, order.root)
-        self._pipeline = open_pipeline(bundle, order.threads)
+        compiles = engine_class(bundle.manifest.engine).compiles(bundle.manifest.engine_options)
+        with heartbeat(say) if compiles else nullcontext():
+            self._pipeline = open_pipeline(bundle, order.threads)
         self._pipeline.answer(golden_inputs(bundle)[0])
         self._pipeline.forget()
         self._metrics = ServingMetrics(order.workload, manifest_digest(bundle.manifest))
@@ -75,6 +81,9 @@ class ServingLoop:
         self._channel: Channel | None = None
         self._next: Channel | None = None
         self._stopped = self._stopping = False
+        self._bundle = bundle
+        self._doubtful = False
+        self._failure: BaseException | None = None
 
     def run(self) -> None:
         """Serve until told to stop.
@@ -82,6 +91,8 @@ class ServingLoop:
         Raises:
             EngineFailed: The engine failed.
             ChannelBroken: The gateway sent what is no frame.
+            MemoryError: Not even a query that was answered before is answered any more.
+            RuntimeError: Commands are no longer heard.
         """
         gc.freeze()  # what is loaded stays: a collection that walked through it would stop queries for tens of ms
         engine = self._pipeline.engine
@@ -93,11 +104,14 @@ class ServingLoop:
             self._step(min(LOOK_S, self._interval_s))
             if time.monotonic() >= self._metrics_at:
                 self._tell_metrics()
+        self._raise_failure()
         self._tell_metrics()
         self._pipeline.close()
 
     def _step(self, look_s: float) -> None:
         """Answer a query, or wait for one."""
+        if self._doubtful:
+            self._prove()
         if self._next is not None:
             self._channel, self._next = self._next, None
             self._channel.listen_for(look_s)
@@ -109,6 +123,10 @@ class ServingLoop:
             frame = self._channel.receive()
         except Silent:
             return
+        except TakesTooMuch as exc:
+            with self._asking:
+                self._channel.refuse(*self._refused(exc))
+            return
         if frame is None:
             self._channel.close()
             self._channel = None
@@ -119,11 +137,22 @@ class ServingLoop:
     # --- commands, on a thread of their own -----------------------------------------------------------------------
 
     def _hear_commands(self) -> None:
-        while (commands := self._commands.read()) is not None:
-            for command in commands:
-                self._obey(command)
+        try:
+            while (commands := self._commands.read()) is not None:
+                for command in commands:
+                    self._obey(command)
+        except BaseException as exc:
+            # The outermost frame of this thread: whatever ends it ends the worker, which would serve on, deaf.
+            self._failure = exc
         self._stopped = True  # the agent is gone, or wants no draining
         self._changed.set()
+
+    def _raise_failure(self) -> None:
+        """End the worker by what ended the hearing of commands, if anything did."""
+        if isinstance(self._failure, (AgentError, MemoryError)):
+            raise self._failure
+        if self._failure is not None:
+            raise RuntimeError("commands are no longer heard") from self._failure
 
     def _obey(self, command: Command) -> None:
         match command.get("do"):
@@ -156,11 +185,11 @@ class ServingLoop:
         with self._asking:
             try:
                 answer = self._timed(decode_value(command.get("query")))[0]
-            except BadQuery as exc:
-                self._metrics.refused(exc.reason)
-                self._say("answer", id=name, reason=exc.reason, detail=str(exc))
-                return
-            self._say("answer", id=name, **as_document(answer))
+                found = as_document(answer)
+            except (BadQuery, MemoryError) as exc:
+                reason, detail = self._refused(exc)
+                found = {"reason": reason, "detail": detail}
+            self._say("answer", id=name, **found)
             self._count()
 
     # --- queries --------------------------------------------------------------------------------------------------
@@ -174,10 +203,31 @@ class ServingLoop:
                 else:
                     answer, times = self._timed(query)
                     channel.send_answers((numbers_of(answer),), (times.pre, times.infer, times.post))
-            except BadQuery as exc:
-                self._metrics.refused(exc.reason)
-                channel.refuse(exc.reason, str(exc))
+            except (BadQuery, MemoryError) as exc:
+                channel.refuse(*self._refused(exc))
             self._count()
+
+    def _refused(self, exc: BadQuery | MemoryError) -> tuple[str, str]:
+        """Count a query that has no answer; return the reason and the detail."""
+        if isinstance(exc, MemoryError):
+            self._doubtful = True
+            exc = TakesTooMuch(f"{TOO_MUCH} {exc}".strip())
+        self._metrics.refused(exc.reason)
+        return exc.reason, str(exc)
+
+    def _prove(self) -> None:
+        """See that the bundle's own query is still answered, after one for which there was not memory enough.
+
+        What queries left behind is dropped: nobody knows how far the last one came.
+
+        Raises:
+            MemoryError: It is not: the process ends, and a fresh one takes its place.
+        """
+        with self._asking:
+            self._doubtful = False
+            self._pipeline.forget()
+            self._pipeline.answer(golden_inputs(self._bundle)[0])
+            self._pipeline.forget()
 
     def _decoded(self, header: Command, payload: memoryview) -> NDArray[Any]:
         if header is not self._header:  # a source's headers are all alike, and the channel gives the same one again

@@ -4,8 +4,9 @@
 
 stdout, JSON lines: `ready`, `metrics`, `error`, `answer`. stdin, JSON lines: `{"do": "attach"}` with a file descriptor
 (the channel on which the gateway asks, `channel.py`), `{"do": "stop"}`, and `{"do": "infer", "id": …, "query": [[…]]}`.
-Ends with 0 on `stop`, once its channel is empty, and at the end of stdin. A bad query is counted and answered with its
-reason; an engine that fails ends the process, because its state is unknown.
+Ends with 0 on `stop`, once its channel is empty, and at the end of stdin. A bad query, or one for which there is not
+memory enough, is counted and answered with its reason; an engine that fails ends the process, because its state is
+unknown, and so does whatever keeps it from hearing commands.
 """
 
 import json

@@ -9,10 +9,8 @@ with ours (`torchvision_child.py`).
 import importlib
 import importlib.util
 import os
-import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import Claim, at_least, not_measured
+from benchmarks.common import Claim, not_measured
+from benchmarks.kernel_parts.timing import Call, Profile, Timed, held, interleaved, timed
 from wire import spec
 
 Floats = NDArray[np.float32]
-Timed = Callable[[], float]
-"""Runs once, and returns how long it took [s]."""
 
 OPENCV_GOAL, TORCHVISION_GOAL = 5.0, 3.0
 TORCHVISION_PYTHON = "THRESHER_TORCHVISION_PYTHON"
@@ -64,10 +61,10 @@ SCENES = (Scene("scattered", BOXES, 0.0), Scene("around 100 objects", 100, 4.0),
 
 def claims(quick: bool) -> list[Claim]:
     """Return the claims; peers that are not installed leave theirs unmeasured."""
-    rounds = 15 if quick else 100
+    rounds = 3 if quick else 20
     found = [against_opencv(scene, rounds) for scene in SCENES]
     found += [against_torchvision(scene, rounds) for scene in SCENES]
-    return [*found, whole_head(rounds // 3), whole_map(rounds // 3)]
+    return [*found, whole_head(rounds), whole_map(rounds)]
 
 
 def against_opencv(scene: Scene, rounds: int) -> Claim:
@@ -79,13 +76,11 @@ def against_opencv(scene: Scene, rounds: int) -> Claim:
     cv2.setNumThreads(1)
     boxes, scores = scene.boxes()
     sizes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
-    ours = suppression(boxes, scores)
 
     def theirs() -> Any:
         return cv2.dnn.NMSBoxes(sizes, scores, 0.0, THRESHOLD)
 
-    ours_s, theirs_s = interleaved(rounds, timed(ours), timed(theirs))
-    return at_least(name, theirs_s / ours_s, OPENCV_GOAL, "x", told(ours_s, theirs_s, ours(), theirs()))
+    return suppressed(name, (boxes, scores), OPENCV_GOAL, (timed(theirs), theirs()), rounds)
 
 
 def against_torchvision(scene: Scene, rounds: int) -> Claim:
@@ -96,13 +91,20 @@ def against_torchvision(scene: Scene, rounds: int) -> Claim:
         why = f"{TORCHVISION_PYTHON} names no interpreter that has torchvision: it does not load beside this torch"
         return not_measured(name, "x", goal, why)
     boxes, scores = scene.boxes()
-    ours = suppression(boxes, scores)
     try:
         with torchvision_child(python, boxes, scores) as (theirs, kept):
-            ours_s, theirs_s = interleaved(rounds, timed(ours), theirs)
+            return suppressed(name, (boxes, scores), TORCHVISION_GOAL, (theirs, kept), rounds)
     except (OSError, ValueError) as exc:
         return not_measured(name, "x", goal, f"{python}: {exc}")
-    return at_least(name, theirs_s / ours_s, TORCHVISION_GOAL, "x", told(ours_s, theirs_s, ours(), kept))
+
+
+def suppressed(name: str, scene: tuple[Floats, Floats], goal: float, peer: tuple[Timed, Any], rounds: int) -> Claim:
+    """Return the claim on a peer: its call, and the boxes that it keeps."""
+    theirs, kept = peer
+    ours, steps = suppression(*scene)
+    ours_s, theirs_s = interleaved([timed(ours), theirs], rounds)
+    steps_s = interleaved([timed(step) for step in steps.values()], rounds)
+    return held(name, (ours_s, theirs_s), goal, differ(ours(), kept), Profile(dict(zip(steps, steps_s, strict=True))))
 
 
 @contextmanager
@@ -138,8 +140,8 @@ def torchvision_child(python: str, boxes: Floats, scores: Floats) -> Iterator[tu
             answers.close()
 
 
-def suppression(boxes: Floats, scores: Floats) -> Callable[[], NDArray[np.int64]]:
-    """Return the call that sorts, orders and suppresses, in buffers that stay."""
+def suppression(boxes: Floats, scores: Floats) -> tuple[Callable[[], NDArray[np.int64]], dict[str, Call]]:
+    """Return the call that sorts, orders and suppresses, in buffers that stay, and its steps."""
     from agent.inference.kernels.boxes.decode import HEADS, decode_boxes
     from agent.inference.kernels.boxes.order import group_by_class, order_by_score
     from agent.inference.kernels.boxes.suppress import single_below, suppress
@@ -155,19 +157,20 @@ def suppression(boxes: Floats, scores: Floats) -> Callable[[], NDArray[np.int64]
     anchors, factors, places = np.zeros((1, 4), np.float32), np.ones(6), np.arange(count)
     result = (ordered, ordered_scores, classes)
     limit = single_below(THRESHOLD)
-    steps: list[Callable[[], Any]] = [
-        order_by_score.bind(scores.view(np.uint32), counters, order, spare, buckets),
-        decode_boxes.bind(boxes.reshape(-1), layout, anchors, factors, scores, places, order, counters, *result),
-        group_by_class.bind(classes, counters, 1, group, starts),
-        suppress.bind(ordered, counters, group, starts, limit, count, *room, gone),
-    ]
+    decoded = (boxes.reshape(-1), layout, anchors, factors, scores, places, order, counters, *result)
+    steps: dict[str, Call] = {
+        "sorting": order_by_score.bind(scores.view(np.uint32), counters, order, spare, buckets),
+        "bringing into order": decode_boxes.bind(*decoded),
+        "grouping": group_by_class.bind(classes, counters, 1, group, starts),
+        "suppressing": suppress.bind(ordered, counters, group, starts, limit, count, *room, gone),
+    }
 
     def call() -> NDArray[np.int64]:
-        for step in steps:
+        for step in steps.values():
             step()
         return np.asarray(order[gone == 0], dtype=np.int64)
 
-    return call
+    return call, steps
 
 
 def whole_head(rounds: int) -> Claim:
@@ -183,7 +186,7 @@ def whole_head(rounds: int) -> Claim:
         copies.reverse()
         return made.finish(copies[:1])
 
-    ours_s, theirs_s = interleaved(max(rounds, 5), timed(ours), timed(lambda: head_by_numpy(head)))
+    ours_s, theirs_s = interleaved([timed(ours), timed(lambda: head_by_numpy(head))], rounds)
     answer, wanted = ours(), head_by_numpy(head)
     same = len(answer.boxes) == len(wanted)
     difference = float(np.abs(np.array(answer.boxes) - wanted).max(initial=0.0)) if same else float("inf")
@@ -241,31 +244,14 @@ def whole_map(rounds: int) -> Claim:
     scores = np.random.default_rng(4).random(MAP, dtype=np.float32)
     flat, out = scores.reshape(MAP[0], -1), np.zeros(MAP[1] * MAP[2], np.uint8)
     ours = argmax_planes.bind(flat, np.zeros(4096, np.float32), np.zeros(4096, np.int32), out)
-    ours_s, theirs_s = interleaved(max(rounds, 5), timed(ours), timed(lambda: flat.argmax(axis=0)))
+    ours_s, theirs_s = interleaved([timed(ours), timed(lambda: flat.argmax(axis=0))], rounds)
     different = int(np.count_nonzero(out != flat.argmax(axis=0)))
     how = f"{ours_s * 1e3:.2f} ms ({scores.nbytes / ours_s / 1e9:.1f} GB/s read), numpy {theirs_s * 1e3:.2f} ms"
     name = "arg max of a map of 21 x 520 x 520, against numpy"
     return Claim(name, round(theirs_s / ours_s, 2), "x", "none", True, f"{how}; {different} pixels differ")
 
 
-def timed(call: Callable[[], Any]) -> Timed:
-    """Return the call with its time."""
-
-    def run_once() -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
-    return run_once
-
-
-def interleaved(rounds: int, *calls: Timed) -> list[float]:
-    """Return the median time of each call, run in turns after three for warming up [s]."""
-    rows = [[call() for call in calls] for _ in range(rounds + 3)][3:]
-    return [statistics.median(column) for column in zip(*rows, strict=True)]
-
-
-def told(ours_s: float, theirs_s: float, ours: Any, theirs: Any) -> str:
-    """Return times, how many boxes stay, and how many stay on one side alone."""
+def differ(ours: Any, theirs: Any) -> str:
+    """Return how many boxes stay, and how many stay on one side alone."""
     kept, peers = set(np.asarray(ours).tolist()), set(np.asarray(theirs).reshape(-1).tolist())
-    return f"{ours_s * 1e3:.3f} ms, peer {theirs_s * 1e3:.3f} ms; {len(kept)} stay, {len(kept ^ peers)} differ"
+    return f"{len(kept)} boxes stay, {len(kept ^ peers)} on one side alone"

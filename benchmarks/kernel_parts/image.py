@@ -7,8 +7,7 @@ counts. For int8 both peers' floats are quantised by numpy, which is all that a 
 Peers allocate their results, we do not, and what that costs depends on glibc: a fresh process gives large blocks back
 and gets them again page by page, one that has freed still larger blocks keeps them. So each setting is measured twice,
 in a fresh child (as a script has it), and in one whose allocator is told to keep its memory (as a process may have it
-that has run for a while); there OpenCV's resize alone takes half of its time. Peers take turns of ten calls: after a
-single call of another one, what each measures is how much of the caches that one has left.
+that has run for a while); there OpenCV's resize alone takes half of its time.
 
     python -m benchmarks.kernel_parts.image 224 stretch int8 30      prints the times of one setting [s]
 """
@@ -16,18 +15,16 @@ single call of another one, what each measures is how much of the caches that on
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import Claim, at_least, child_environment, not_measured, repository
+from benchmarks.common import Claim, child_environment, not_measured, repository
+from benchmarks.kernel_parts.timing import Call, Profile, held, interleaved, memory_calls, timed
 from wire import spec
 
 BLOB_GOAL, NUMPY_GOAL, ALONE_GOAL = 2.5, 7.0, 1.0
@@ -39,10 +36,8 @@ PAD = 114
 KEPT = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 """What makes glibc keep memory that was freed."""
 CHILD_TIMEOUT_S = 300
-TURN, TURN_WARM_UP = 10, 2
 
 Bytes = NDArray[np.uint8]
-Call = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -93,8 +88,11 @@ def against_opencv(setting: Setting, more: str, environment: dict[str, str], rou
             for name, goal in zip(names, goals, strict=True)
         ]
     times = in_a_child(setting, environment, rounds)
+    parts = {"resizing": times["fill"], "normalising and laying out": max(times["own"] - times["fill"], 0.0)}
+    profile = Profile(parts, {"reading the rows that count": times["read"], "filling the input": times["write"]})
+    differ = f"results differ by {times['differ']:.2g} at most"
     return [
-        at_least(name, times[peer] / times["own"], goal, "x", told(times["own"], times[peer], times["differ"]))
+        held(name, (times["own"], times[peer]), goal, differ, profile)
         for name, goal, peer in zip(names, goals, ("blob", "numpy"), strict=True)
     ]
 
@@ -113,14 +111,18 @@ def in_a_child(setting: Setting, environment: dict[str, str], rounds: int) -> di
 
 
 def measure_setting(setting: Setting, rounds: int) -> dict[str, float]:
-    """Return the times of one setting [s]: calls take turns."""
+    """Return the times of one setting [s]: calls take turns. `read` is that of the rows that bilinear pixels lie in."""
     query = photograph()
     ours, by_numpy = prepared_call(setting, query), numpy_call(setting, query)
     older, newer = blob_calls(setting, query)
-    own_s, numpy_s, older_s, newer_s = interleaved([ours, by_numpy, older, newer], rounds)
+    fill = fill_call(setting, {}, query)[0]
+    rows = query[: min(2 * setting.content_rows, ROWS)]
+    calls = [timed(call) for call in (ours, by_numpy, older, newer, fill)] + memory_calls(rows, ours())
+    own_s, numpy_s, older_s, newer_s, fill_s, read_s, write_s = interleaved(calls, rounds)
     given = ours().astype(np.float64)
     differ = max(float(np.abs(given - peer()).max()) for peer in (by_numpy, older, newer))
-    return {"own": own_s, "numpy": numpy_s, "blob": min(older_s, newer_s), "differ": differ}
+    peers = {"numpy": numpy_s, "blob": min(older_s, newer_s)}
+    return {"own": own_s, **peers, "fill": fill_s, "read": read_s, "write": write_s, "differ": differ}
 
 
 def resizing_alone(size: int, query: Bytes, rounds: int) -> list[Claim]:
@@ -131,11 +133,13 @@ def resizing_alone(size: int, query: Bytes, rounds: int) -> list[Claim]:
         if peer is None:
             found.append(not_measured(label, "x", f">= {ALONE_GOAL:g}", "it is not installed"))
             continue
-        ours, planes = fill_call(size, fields, query)
-        own_s, peer_s = interleaved([ours, peer], rounds)
+        ours, planes = fill_call(Setting(size, "stretch", "float32"), fields, query)
+        own_s, peer_s, *memory_s = interleaved([timed(ours), timed(peer), *memory_calls(query, planes)], rounds)
         ours()
         difference = np.abs(planes.transpose(1, 2, 0).astype(int) - peer()).max()
-        found.append(at_least(label, peer_s / own_s, ALONE_GOAL, "x", told(own_s, peer_s, difference)))
+        profile = Profile({"resizing": own_s}, dict(zip(("reading", "writing"), memory_s, strict=True)))
+        differ = f"results differ by {difference:.2g} at most"
+        found.append(held(label, (own_s, peer_s), ALONE_GOAL, differ, profile))
     return found
 
 
@@ -166,13 +170,13 @@ def prepared_call(setting: Setting, query: Bytes) -> Call:
     return lambda: made.prepare(query)
 
 
-def fill_call(size: int, fields: dict[str, Any], query: Bytes) -> tuple[Call, Bytes]:
+def fill_call(setting: Setting, fields: dict[str, Any], query: Bytes) -> tuple[Call, Bytes]:
     """Return the call that resizes alone, and the planes that it fills."""
     from agent.inference.kernels.image.placement import place_picture
     from agent.inference.kernels.image.resizer import make_fill
 
-    planes = np.zeros((3, size, size), dtype=np.uint8)
-    pre = image_pre(Setting(size, "stretch", "float32"), **fields)
+    planes = np.zeros((3, setting.content_rows, setting.size), dtype=np.uint8)
+    pre = image_pre(setting, **fields)
     fill, flat = make_fill(pre, place_picture(pre, ROWS, COLUMNS), 3, planes), query.reshape(-1)
     return lambda: fill(flat), planes
 
@@ -258,24 +262,6 @@ def quantised(setting: Setting, values: Any) -> Any:
     if setting.dtype != "int8":
         return values
     return np.clip(np.rint(values / np.float32(STEP)) + ZERO_POINT, -128, 127).astype(np.int8)
-
-
-def interleaved(calls: Sequence[Call], rounds: int) -> list[float]:
-    """Return the median wall time of each call [s]; they take turns, whose first calls do not count."""
-    times_s: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds):
-        for call, own in zip(calls, times_s, strict=True):
-            turn_s = []
-            for _ in range(TURN):
-                start = time.perf_counter()
-                call()
-                turn_s.append(time.perf_counter() - start)
-            own += turn_s[TURN_WARM_UP:]
-    return [statistics.median(own) for own in times_s]
-
-
-def told(own_s: float, peer_s: float, difference: float) -> str:
-    return f"{own_s * 1e3:.3f} ms, peer {peer_s * 1e3:.3f} ms, results differ by {difference:.2g} at most"
 
 
 if __name__ == "__main__":

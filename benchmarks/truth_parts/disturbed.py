@@ -58,10 +58,13 @@ def _quota(product: Product, bundle: Path, quiet: Sequence[Replicate]) -> Claim:
 
 
 def flagged_claim(name: str, found: Sequence[Replicate], quiet: Sequence[Replicate]) -> Claim:
-    """Return the claim that every disturbed process has a flag that says so."""
+    """Return the claim that every disturbed process has a flag that says so, and more of them than undisturbed ones."""
     share = flagged_ratio(found, EXPECTED[name])
     flags = Counter(flag for each in found for flag in each.flags)
     without = flagged_ratio(quiet, EXPECTED[name])
+    if 0 < share <= without:
+        why = f"{without:.0%} of {len(quiet)} undisturbed processes were flagged as well: this host is not quiet"
+        return not_measured(_title(name), "of 1", ">= 1", why)
     listed = ", ".join(f"{flag} {count}" for flag, count in sorted(flags.items())) or "none"
     how = f"flags of {len(found)} processes: {listed}; without it {without:.0%} of {len(quiet)} had one of those wanted"
     return at_least(_title(name), share, 1.0, "of 1", how)

@@ -31,7 +31,12 @@ class KnownEngine:
         return None
 
     @classmethod
-    def load(cls, _path: Path, options: Mapping[str, Any], threads: int) -> Self:
+    def compiles(cls, _options: Mapping[str, Any]) -> bool:
+        """Nothing is compiled."""
+        return False
+
+    @classmethod
+    def load(cls, _model: Path | bytes, options: Mapping[str, Any], threads: int) -> Self:
         """Load nothing: the model's file says nothing."""
         return cls(options, threads)
 
@@ -49,6 +54,9 @@ class KnownEngine:
 
     def take_batch(self, size: int) -> None:
         """Take any size: the answer stays that of one query."""
+
+    def reset(self) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Nothing is open."""

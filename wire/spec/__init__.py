@@ -16,13 +16,14 @@ from wire.spec.image import ImagePre
 from wire.spec.normalise import MinMax, NoNormalisation, Normalise, Robust, ZScore
 from wire.spec.post import ClassificationPost, DetectionPost, RegressionPost, SegmentationPost
 from wire.spec.series import SeriesPre, TablePre, TensorPre
+from wire.spec.state import StateTensor
 from wire.spec.text import TextPre
 
 __all__ = [
     "AudioPre", "ClassificationPost", "DType", "DetectionPost", "ImagePre", "Kind", "MinMax", "NoNormalisation",
     "Normalise", "Pipeline", "PostSpec", "PreSpec", "Quantisation", "RegressionPost", "Robust", "SegmentationPost",
-    "SeriesPre", "TablePre", "TensorPre", "TensorSpec", "TextPre", "ZScore", "bundle_files", "input_tensors",
-    "output_tensors",
+    "SeriesPre", "StateTensor", "TablePre", "TensorPre", "TensorSpec", "TextPre", "ZScore", "bundle_files",
+    "input_tensors", "output_tensors",
 ]  # fmt: skip
 
 PreSpec = Annotated[SeriesPre | TablePre | TensorPre | ImagePre | AudioPre | TextPre, Field(discriminator="kind")]
@@ -32,10 +33,11 @@ PostSpec = Annotated[
 
 
 class Pipeline(Message):
-    """Everything around one inference."""
+    """Everything around one inference. `state`: what goes from one query to the next; a model without has none."""
 
     pre: PreSpec
     post: PostSpec
+    state: tuple[StateTensor, ...] | None = Field(default=None, min_length=1, max_length=64)
 
 
 def input_tensors(pre: PreSpec) -> tuple[TensorSpec, ...]:

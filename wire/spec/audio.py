@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from wire.base import Message
-from wire.spec.base import TensorSpec
+from wire.spec.base import LARGEST_VALUES, TensorSpec, check_real
 from wire.spec.normalise import NoNormalisation, Normalise
 
 KALDI: dict[str, Any] = {
@@ -24,17 +24,20 @@ KALDI: dict[str, Any] = {
 }
 """What a key that is left out means under `convention: kaldi`, where Kaldi's own default differs from librosa's."""
 
-LARGEST_VALUES = 2**24
-"""Frames times bins: more would fill a small device's memory."""
+LOUDEST = 1e12
+"""Largest sample that is taken, after `full_scale`: beyond it the power of a frame may leave float32's range."""
+INTEGERS = ("int16", "int32", "uint8")
+"""Whole numbers that samples may come as."""
 
 
-class AudioPre(Message):
-    """A waveform (samples,) or (1, samples) -> features (frames, bins), normalised, cast, laid out, quantised.
+class AudioPre(Message, allow_inf_nan=False):
+    """A waveform -> features (frames, bins), normalised, cast, laid out, quantised.
 
-    Integers are brought to [-1, 1): int16 and int32 divided by their full scale, uint8 less 128 and divided by 128.
-    Floats are taken as they are. Both are multiplied by `full_scale`: 1 for models that were trained on [-1, 1), 32768
-    for those trained on Kaldi's own features, which are taken from 16-bit numbers. `resize`: `error` refuses another
-    number of samples, `pad` fills up with zeros or cuts the end.
+    A query has the shape (samples,), (1, samples) or (samples, 1). Integers are brought to [-1, 1): int16 and int32
+    divided by their full scale, uint8 less 128 and divided by 128; other integers are refused. Floats are taken as they
+    are. Both are multiplied by `full_scale`: 1 for models that were trained on [-1, 1), 32768 for those trained on
+    Kaldi's own features, which are taken from 16-bit numbers. Beyond 1e12 (`LOUDEST`) a sample is refused then.
+    `resize`: `error` refuses another number of samples, `pad` fills up with zeros or cuts the end.
 
     `convention: librosa`: frames of `fft_length`, centred with `pad_mode` padding; a window of `window_length` in their
     middle, periodic; triangles of the mel scale straight in Hz, the Slaney scale and its area normalisation by default;
@@ -107,6 +110,11 @@ class AudioPre(Message):
         """Numbers per frame."""
         return {"power": self.fft_length // 2 + 1, "mel": self.mel_bins, "mfcc": self.coefficients}[self.features]
 
+    @property
+    def kept(self) -> int:
+        """Numbers per frame that are kept together: MFCC are made of all mel bins, which stay beside them."""
+        return self.bins + self.mel_bins if self.features == "mfcc" else self.bins
+
     @model_validator(mode="before")
     @classmethod
     def _kaldi_has_its_own_defaults(cls, given: Any) -> Any:
@@ -139,6 +147,7 @@ class AudioPre(Message):
             raise ValueError(f"{self.samples} samples give no frame of {self.frame_length} samples")
         if self.pad_mode == "reflect" and self.margin >= self.samples:
             raise ValueError(f"{self.samples} samples cannot be reflected over a margin of {self.margin}")
-        if self.frames * self.bins > LARGEST_VALUES:
-            raise ValueError(f"{self.frames} frames of {self.bins} bins are more than {LARGEST_VALUES} values")
+        if self.frames * self.kept > LARGEST_VALUES:
+            raise ValueError(f"{self.frames} frames of {self.kept} numbers are more than {LARGEST_VALUES} values")
+        check_real(self.input, "sound")
         return self

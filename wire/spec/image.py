@@ -5,12 +5,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from wire.base import Message
-from wire.spec.base import TensorSpec
+from wire.spec.base import LARGEST_SINGLE, TensorSpec, check_real
 
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
 
 
-class ImagePre(Message):
+class ImagePre(Message, allow_inf_nan=False):
     """A picture: decoded, brought to (height, width), colours ordered, scaled, normalised, quantised, laid out.
 
     A query is uint8 or uint16 pixels of shape (rows, columns), (rows, columns, 1), (…, 3) or (…, 4), or the bytes of a
@@ -30,7 +30,7 @@ class ImagePre(Message):
 
     Files are turned as their EXIF orientation says. Refused are: numbers that are no uint8 or uint16 (floats too: they
     do not say whether they reach to 1 or to 255), pictures of no pixels or of more than 32 Mi, files that are cut off
-    or damaged, and JPEGs of four colours (CMYK).
+    or seen to be damaged, and JPEGs of four colours (CMYK).
     """
 
     kind: Literal["image"] = "image"
@@ -69,18 +69,27 @@ class ImagePre(Message):
         for name, numbers in (("mean", self.mean), ("deviation", self.deviation)):
             if len(numbers) not in (1, self.channels):
                 raise ValueError(f"{name} has {len(numbers)} numbers, {self.colour} has {self.channels} channels")
-        if min(self.deviation) <= 0:
-            raise ValueError("deviation must be above 0 in every channel")
+        self._check_scale()
         if self.antialias and self.interpolation != "bilinear":
             raise ValueError(f"antialias goes with bilinear: {self.interpolation} has no filter to widen")
         self._check_input()
+        if self.fit != "crop" and self.short_edge is not None:
+            raise ValueError(f"short_edge goes with crop: {self.fit} has no use for it")
         if self.fit == "crop" and (self.short_edge or 0) < max(self.height, self.width):
             raise ValueError(f"crop needs a short_edge of {max(self.height, self.width)} or more")
         return self
 
+    def _check_scale(self) -> None:
+        if min(self.deviation) <= 0:
+            raise ValueError(f"deviation must be above 0 in every channel, is {self.deviation}")
+        largest = max(self.scale * 255, *map(abs, self.mean)) / min(self.deviation)
+        if largest > LARGEST_SINGLE:
+            raise ValueError(
+                f"scale ({self.scale}) or mean {self.mean} over deviation {self.deviation} is more than float32 holds"
+            )
+
     def _check_input(self) -> None:
-        if self.input.dtype in ("int32", "int64"):
-            raise ValueError(f"a picture goes into float32, float16, int8 or uint8, the input is {self.input.dtype}")
+        check_real(self.input, "a picture")
         wanted, given = (-1, *self.axes), self.input.shape
         if len(given) != len(wanted) or any(
             -1 not in (found, axis) and found != axis for found, axis in zip(given, wanted, strict=True)

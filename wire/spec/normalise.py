@@ -8,20 +8,33 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from wire.base import Message
+from wire.spec.base import LARGEST_SINGLE, Between
 
 Statistics = Literal["window", "training"]
-Numbers = Annotated[tuple[float, ...], Field(max_length=4096)]
+
+LARGEST_NUMBER = 1e100
+"""Beyond it neither a value of a series or a row is taken nor a number of the training set: differences, sums of a
+million squares, and quotients by `LEAST_DIVISOR` of what is within stay far inside float64's range."""
+LEAST_DIVISOR = 1e-100
+
+Number = Annotated[float, Between(-LARGEST_NUMBER, LARGEST_NUMBER)]
+Spread = Annotated[float, Between(0, LARGEST_NUMBER)]
+"""A deviation or a range; 0 where a channel never changed, since `epsilon` is then divided by."""
+Numbers = Annotated[tuple[Number, ...], Field(max_length=4096)]
+Spreads = Annotated[tuple[Spread, ...], Field(max_length=4096)]
+Divisor = Annotated[float, Between(LEAST_DIVISOR, LARGEST_NUMBER)]
+Level = Annotated[float, Between(-LARGEST_SINGLE, LARGEST_SINGLE)]
 
 
-class ZScore(Message):
+class ZScore(Message, allow_inf_nan=False):
     """(x - mean) / max(deviation, epsilon) per channel."""
 
     method: Literal["z_score"] = "z_score"
     statistics: Statistics = "window"
     ddof: Literal[0, 1] = 0
-    epsilon: float = Field(default=1e-8, gt=0)
+    epsilon: Divisor = 1e-8
     mean: Numbers = ()
-    deviation: Numbers = ()
+    deviation: Spreads = ()
 
     @model_validator(mode="after")
     def _training_statistics_stand_here(self) -> Self:
@@ -30,14 +43,14 @@ class ZScore(Message):
         return self
 
 
-class MinMax(Message):
+class MinMax(Message, allow_inf_nan=False):
     """(x - minimum) / max(maximum - minimum, epsilon) per channel, then onto [low, high]."""
 
     method: Literal["min_max"] = "min_max"
     statistics: Statistics = "window"
-    low: float = 0.0
-    high: float = 1.0
-    epsilon: float = Field(default=1e-8, gt=0)
+    low: Level = 0.0
+    high: Level = 1.0
+    epsilon: Divisor = 1e-8
     minimum: Numbers = ()
     maximum: Numbers = ()
 
@@ -47,17 +60,20 @@ class MinMax(Message):
             raise ValueError(f"low ({self.low}) must be less than high ({self.high})")
         if self.statistics == "training" and not (self.minimum and len(self.minimum) == len(self.maximum)):
             raise ValueError("training statistics need minimum and maximum of equal length")
+        for place, (least, most) in enumerate(zip(self.minimum, self.maximum, strict=False)):
+            if least > most:
+                raise ValueError(f"minimum[{place}] is {least}, maximum[{place}] is {most}: it must not be less")
         return self
 
 
-class Robust(Message):
+class Robust(Message, allow_inf_nan=False):
     """(x - median) / max(interquartile range, epsilon) per channel; quartiles by linear interpolation."""
 
     method: Literal["robust"] = "robust"
     statistics: Statistics = "window"
-    epsilon: float = Field(default=1e-8, gt=0)
+    epsilon: Divisor = 1e-8
     median: Numbers = ()
-    interquartile_range: Numbers = ()
+    interquartile_range: Spreads = ()
 
     @model_validator(mode="after")
     def _training_statistics_stand_here(self) -> Self:

@@ -8,7 +8,7 @@ from wire.base import Message
 from wire.spec.base import TensorSpec
 
 
-class ClassificationPost(Message):
+class ClassificationPost(Message, allow_inf_nan=False):
     """Scores -> the `top_k` classes with their probabilities; with a `threshold`, those that reach it, maybe none.
 
     Classes are ordered by their raw scores: of equal ones the lower class is first, NaN counts as lowest. A probability
@@ -23,7 +23,7 @@ class ClassificationPost(Message):
     output: TensorSpec
 
 
-class RegressionPost(Message):
+class RegressionPost(Message, allow_inf_nan=False):
     """Outputs -> values in the target's units: y = raw * scale + offset (one per output, or one for all)."""
 
     kind: Literal["regression"] = "regression"
@@ -33,7 +33,7 @@ class RegressionPost(Message):
     output: TensorSpec
 
 
-class DetectionPost(Message):
+class DetectionPost(Message, allow_inf_nan=False):
     """Outputs -> boxes (left, top, right, bottom) in the query's own pixels, each with a class and a score.
 
     `head`: `yolo` reads one output (1, 4 + classes, anchors) or its transpose (`anchors_first`), with centre, width and

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.device.checkup.finding import Finding, text_of
-from agent.inventory import ENGINE_PACKAGES, installed_version
+from agent.inference.engines.table import TABLE
+from agent.inventory import installed_version
 
 VENDOR_PACKAGE = "onnxruntime-gpu"
 _LIBRARIES = ("usr/lib/aarch64-linux-gnu", "usr/lib", "usr/local/lib")
@@ -32,8 +33,8 @@ def engines(root: Path, version_of: Callable[[str], str | None] = installed_vers
 
 def mixture(version_of: Callable[[str], str | None] = installed_version) -> list[str]:
     """Return packages of one engine that are installed over each other; empty where none are."""
-    for packages in ENGINE_PACKAGES.values():
-        found = [package for package in packages if version_of(package) is not None]
+    for entry in TABLE.values():
+        found = [package for package in entry.packages if version_of(package) is not None]
         if len(found) > 1:
             return found
     return []

@@ -30,6 +30,7 @@ KINDS = {
     "body_timeout": Kind(408, "The body did not arrive in time"),
     "too_large": Kind(413, "The body is too large"),
     "batch_too_long": Kind(413, "The batch took too long"),
+    "query_out_of_memory": Kind(413, "The query takes too much memory"),
     "wrong_content_type": Kind(415, "The body is in none of the known forms"),
     "foreign_host": Kind(421, "The request names another host"),
     "bad_query": Kind(422, "The query does not fit the model"),

@@ -15,7 +15,7 @@ from agent.serve.settings import FolderSource
 
 AT_FAULT = frozenset({"bad_query"})
 """Reasons that condemn the file at once."""
-SUSPECT = frozenset({"worker_ended", "query_timeout"})
+SUSPECT = frozenset({"worker_ended", "query_timeout", "query_out_of_memory"})
 """Reasons that condemn it the third time that a worker had it; all others leave it for a later look."""
 MOST_SUSPICIONS = 3
 

@@ -4,7 +4,6 @@ Decides: what a pipeline may ask of an engine. Leaves out: pre- and post-process
 Importing this module loads no engine and no numpy, so that the control process may ask what is installed.
 """
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from agent.errors import EngineFailed, EngineUnavailable
+from agent.inference.engines.table import TABLE
 from wire.spec import Quantisation
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-OUT_OF_MEMORY_SIGNS = ("failed to map segment", "annot allocate memory", "cannot create shared object", "bad_alloc")
+Model = Path | bytes
+"""A model's file, or what it holds."""
+
+OUT_OF_MEMORY_SIGNS = (
+    *("failed to map segment", "cannot map zero-fill pages", "cannot create shared object"),
+    *("annot allocate memory", "bad_alloc"),
+)
+"""What the system's loader and libraries say under a memory cap."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,8 @@ class Engine(Protocol):
     name: str
     version: str
     settings: Mapping[str, Any]
-    """What was really set: threads, spinning, providers; part of the conditions of a measurement."""
+    """What was really set: threads, spinning, providers; part of the conditions of a measurement. `fell_back`: why it
+    does not run as was asked, where that is allowed. `engine_cache`: `hit` or `miss`, where loading compiles."""
 
     @classmethod
     def import_library(cls) -> Any:
@@ -51,12 +59,16 @@ class Engine(Protocol):
         """
 
     @classmethod
-    def load(cls, path: Path, options: Mapping[str, Any], threads: int) -> Self:
-        """Load the model's file.
+    def compiles(cls, options: Mapping[str, Any]) -> bool:
+        """Return whether a load with these options compiles the model, which may take minutes in silence."""
+
+    @classmethod
+    def load(cls, model: Model, options: Mapping[str, Any], threads: int) -> Self:
+        """Load the model's file, or its content.
 
         Raises:
             EngineUnavailable: The engine is not installed.
-            EngineFailed: It refuses the file or an option.
+            EngineFailed: It refuses the model or an option, or does not use the provider or delegate that is asked for.
         """
 
     @property
@@ -79,6 +91,13 @@ class Engine(Protocol):
             BatchFixed: The model's batch axis is fixed. The engine is as it was.
         """
 
+    def reset(self) -> None:
+        """Forget what earlier calls left in a model that has state; it answers as one that was just loaded.
+
+        Raises:
+            EngineFailed: It cannot be loaded again.
+        """
+
     def close(self) -> None: ...
 
 
@@ -90,13 +109,33 @@ def checked_options(engine: str, options: Mapping[str, Any], known: Mapping[str,
     """
     for key, value in options.items():
         if key not in known:
-            raise EngineFailed(f"{engine} has no option {key!r}: it has {', '.join(sorted(known))}")
+            has = ", ".join(sorted(known)) or "none"
+            raise EngineFailed(f"{engine} has no option {key!r}: it has {has}")
         if type(value) is not type(known[key]):
             raise EngineFailed(f"{engine} option {key!r} takes a {type(known[key]).__name__}, got {value!r}")
     return {**known, **options}
 
 
-def import_failure(exc: Exception, engine: str, extra: str) -> Exception:
+def named(model: Model) -> str:
+    """Return what a model is called in a message."""
+    return model.name if isinstance(model, Path) else f"a model of {len(model)} bytes"
+
+
+def content(model: Model) -> bytes:
+    """Return what a model's file holds.
+
+    Raises:
+        EngineFailed: It cannot be read.
+    """
+    if isinstance(model, bytes):
+        return model
+    try:
+        return model.read_bytes()
+    except OSError as exc:
+        raise EngineFailed(f"{model.name} cannot be read: {exc.strerror}") from exc
+
+
+def import_failure(exc: Exception, engine: str) -> Exception:
     """Return the error that a failed import of an engine's library stands for.
 
     Under a memory cap the loader cannot map the library: that is a lack of memory, and no missing engine.
@@ -104,19 +143,15 @@ def import_failure(exc: Exception, engine: str, extra: str) -> Exception:
     text = str(exc)
     if any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
         return MemoryError(f"{engine} cannot be imported: {text[:500]}")
+    extra = TABLE[engine].extra
     return EngineUnavailable(f"{engine} cannot be imported ({text[:500]}): install thresher[{extra}]")
 
 
-def installed_version(module: str, distributions: Sequence[str]) -> str | None:
-    """Return the version of an installed module without importing it, or None where it is missing."""
-    try:
-        if importlib.util.find_spec(module) is None:
-            return None
-    except ModuleNotFoundError:
-        return None
-    for distribution in distributions:
+def package_version(engine: str) -> str | None:
+    """Return the version of the package that brings an engine, without importing it; None where there is none."""
+    for package in TABLE[engine].packages:
         try:
-            return metadata.version(distribution)
+            return metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return "unknown"
+    return None

@@ -1,23 +1,35 @@
-"""ONNX Runtime on the processor.
+"""ONNX Runtime, on the processor or through one of its execution providers.
 
-Threads are given explicitly, one operator at a time, no global pool; the session reads only the model's own file.
+Decides: how a session is set up, and that it really uses the provider which is asked for, or says that it does not.
+Threads are given explicitly, one operator at a time, no global pool; the session reads only the model's own file. A
+session keeps nothing between calls. Leaves out: the providers themselves (`providers/`).
 """
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.errors import BatchFixed, EngineFailed
-from agent.inference.engines.base import TensorInfo, checked_options, import_failure, installed_version
+from agent.inference.engines import providers
+from agent.inference.engines.base import Model, TensorInfo, checked_options, import_failure, named
+from agent.inference.engines.providers.overheard import overheard
+from agent.inference.engines.providers.tensorrt import built
 
 if TYPE_CHECKING:
     from agent.inference.engines.base import Array
-    from wire.presence import EngineInfo
 
 NAME = "onnxruntime"
-DISTRIBUTIONS = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
-DEFAULTS: Mapping[str, Any] = {"graph_optimization": "all", "spinning": True, "memory_arena": True}
+DEFAULTS: Mapping[str, Any] = {
+    "graph_optimization": "all",
+    "spinning": True,
+    "memory_arena": True,
+    "memory_pattern": True,
+    "provider": "cpu",
+    "provider_options": {},
+    "fallback": False,
+}
 LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -32,16 +44,6 @@ DTYPES = {
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
 }
-
-
-def available() -> "EngineInfo | None":
-    """Return what is installed, without importing it; None where it is missing."""
-    version = installed_version("onnxruntime", DISTRIBUTIONS)
-    if version is None:
-        return None
-    from wire.presence import EngineInfo  # a worker has no use for it
-
-    return EngineInfo(name=NAME, version=version, formats=("onnx",), providers=("CPUExecutionProvider",))
 
 
 class OnnxRuntimeEngine:
@@ -70,43 +72,45 @@ class OnnxRuntimeEngine:
         try:
             import onnxruntime
         except (ImportError, OSError) as exc:
-            raise import_failure(exc, NAME, "onnxruntime") from exc
+            raise import_failure(exc, NAME) from exc
         return onnxruntime
 
     @classmethod
-    def load(cls, path: Path, options: Mapping[str, Any], threads: int) -> Self:
-        """Make a session of the model at `path`.
+    def compiles(cls, options: Mapping[str, Any]) -> bool:
+        """Return whether the provider compiles models as it loads them."""
+        provider = providers.PROVIDERS.get(str(options.get("provider", "cpu")))
+        return provider is not None and provider.compiles
+
+    @classmethod
+    def load(cls, model: Model, options: Mapping[str, Any], threads: int) -> Self:
+        """Make a session of the model.
 
         Raises:
             EngineUnavailable: onnxruntime is not installed.
-            EngineFailed: It refuses the model or an option.
+            EngineFailed: It refuses the model or an option, or does not use the provider and may not go on without.
         """
-        return cls._load(path, options, threads, None)
+        return cls._load(model, options, threads, None)
 
     @classmethod
-    def load_profiled(cls, path: Path, options: Mapping[str, Any], threads: int, prefix: Path) -> Self:
+    def load_profiled(cls, model: Model, options: Mapping[str, Any], threads: int, prefix: Path) -> Self:
         """Make a session that times each operator, into a trace whose name begins with `prefix`.
 
         Raises:
             EngineUnavailable: onnxruntime is not installed.
-            EngineFailed: It refuses the model or an option.
+            EngineFailed: It refuses the model or an option, or does not use the provider and may not go on without.
         """
-        return cls._load(path, options, threads, prefix)
+        return cls._load(model, options, threads, prefix)
 
     @classmethod
-    def _load(cls, path: Path, options: Mapping[str, Any], threads: int, trace: Path | None) -> Self:
+    def _load(cls, model: Model, options: Mapping[str, Any], threads: int, trace: Path | None) -> Self:
         onnxruntime = cls.import_library()
         chosen = checked_options(NAME, options, DEFAULTS)
-        session_options = _session_options(onnxruntime, chosen, threads)
-        if trace is not None:
-            session_options.enable_profiling, session_options.profile_file_prefix = True, str(trace)
-        try:
-            session = onnxruntime.InferenceSession(str(path), session_options, providers=["CPUExecutionProvider"])
-        except Exception as exc:
-            # ONNX Runtime's errors share no base class below Exception.
-            raise _translated(exc, f"onnxruntime {onnxruntime.__version__} refuses {path.name}") from exc
+        _check_choice("graph_optimization", chosen, LEVELS)
+        _check_choice("provider", chosen, providers.PROVIDERS)
+        maker = _Maker(onnxruntime, model, chosen, threads, trace)
+        session = maker.on_processor() if chosen["provider"] == "cpu" else maker.on_provider()
         settings = {**chosen, "intra_op_threads": threads, "inter_op_threads": 1, "providers": session.get_providers()}
-        return cls(session, onnxruntime.__version__, settings)
+        return cls(session, onnxruntime.__version__, {**settings, **maker.found})
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -117,7 +121,7 @@ class OnnxRuntimeEngine:
         return self._outputs
 
     def infer(self, inputs: "Sequence[Array]") -> "list[Array]":
-        """Run once; the inputs are read where they lie.
+        """Run once.
 
         Raises:
             EngineFailed: The session failed.
@@ -126,6 +130,7 @@ class OnnxRuntimeEngine:
         try:
             outputs: list[Array] = self._session.run(self._output_names, feeds)
         except Exception as exc:
+            # ONNX Runtime's errors share no base class below Exception.
             raise _translated(exc, "onnxruntime failed while it ran") from exc
         return outputs
 
@@ -133,11 +138,16 @@ class OnnxRuntimeEngine:
         """See that the model's first axes are free: a session takes whatever size then comes.
 
         Raises:
-            BatchFixed: One of them is fixed.
+            BatchFixed: One of them is fixed, or what was compiled is for one query.
         """
         for value in (*self._inputs, *self._outputs):
             if size > 1 and (not value.shape or value.shape[0] != -1):
                 raise BatchFixed(f"{value.name!r} of shape {value.shape} has no free batch axis, asked for {size}")
+        if size > 1 and "engine_cache" in self.settings:
+            raise BatchFixed(f"the provider {self.settings['provider']} compiled the model for one query")
+
+    def reset(self) -> None:
+        """Do nothing: a session keeps nothing between calls."""
 
     def end_profiling(self) -> Path:
         """End the trace of a session that was loaded for it, and return its file."""
@@ -147,18 +157,98 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-def _session_options(onnxruntime: Any, chosen: Mapping[str, Any], threads: int) -> Any:
-    if chosen["graph_optimization"] not in LEVELS:
-        raise EngineFailed(f"graph_optimization {chosen['graph_optimization']!r} is none of {', '.join(LEVELS)}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[chosen["graph_optimization"]])
-    options.enable_cpu_mem_arena = chosen["memory_arena"]
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if chosen["spinning"] else "0")
-    return options
+class _Maker:
+    """Makes the session of one load. `found`: what that told of provider and cache, for the engine's settings."""
+
+    def __init__(
+        self, onnxruntime: Any, model: Model, chosen: Mapping[str, Any], threads: int, trace: Path | None
+    ) -> None:
+        self.found: dict[str, Any] = {}
+        self._onnxruntime = onnxruntime
+        self._model = model
+        self._chosen, self._threads, self._trace = chosen, threads, trace
+
+    def on_processor(self) -> Any:
+        """Return a session that uses the processor alone.
+
+        Raises:
+            EngineFailed: The model is refused.
+        """
+        try:
+            return self._session([(providers.CPU, {})], self._options())
+        except Exception as exc:
+            # ONNX Runtime's errors share no base class below Exception.
+            raise _translated(exc, f"onnxruntime {self._onnxruntime.__version__} refuses {named(self._model)}") from exc
+
+    def on_provider(self) -> Any:
+        """Return a session that uses the provider; where it may fall back, one that says why it does not.
+
+        Raises:
+            EngineFailed: The provider is missing, cannot be used, takes no operator, or refuses the model.
+        """
+        name = self._chosen["provider"]
+        if because := providers.missing(name, self._onnxruntime.get_available_providers()):
+            return self._without(because)
+        asked = providers.Asked(self._chosen["provider_options"], self._threads, self._model)
+        chain = providers.chain(name, asked)
+        before = built(chain[0][1])
+        try:
+            with overheard() as words:
+                session = self._session(chain, self._options(providers.PROVIDERS[name]))
+        except Exception as exc:
+            # ONNX Runtime's errors share no base class below Exception.
+            error = _translated(exc, f"{chain[0][0]} refuses {named(self._model)}")
+            if isinstance(error, MemoryError):
+                raise error from exc
+            return self._without(str(error), exc)
+        self.found["operators"] = providers.operators(session)
+        if because := providers.unused(name, session, words.text()):
+            return self._without(because, session=session)
+        if name == "tensorrt":
+            self.found["engine_cache"] = "hit" if before and built(chain[0][1]) == before else "miss"
+        return session
+
+    def _without(self, because: str, cause: Exception | None = None, session: Any = None) -> Any:
+        """Go on without the provider, if that is allowed, and note why."""
+        if not self._chosen["fallback"]:
+            raise EngineFailed(f"{because}; to go on without it, set the option fallback") from cause
+        self.found["fell_back"] = because
+        return self.on_processor() if session is None else session
+
+    def _session(self, chain: Sequence[tuple[str, Mapping[str, str]]], options: Any) -> Any:
+        model = self._model if isinstance(self._model, bytes) else str(self._model)
+        names, settings = [name for name, _ in chain], [dict(options) for _, options in chain]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of, `providers` finds out and says as an error
+            # Without its own fallback, which prints and goes on: what a provider lacks is ours to judge.
+            return self._onnxruntime.InferenceSession(
+                model, options, providers=names, provider_options=settings, enable_fallback=0
+            )
+
+    def _options(self, provider: providers.Provider | None = None) -> Any:
+        library, chosen = self._onnxruntime, self._chosen
+        options = library.SessionOptions()
+        own_threads = provider is not None and provider.own_threads
+        options.intra_op_num_threads = 1 if own_threads else self._threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
+        level = LEVELS[chosen["graph_optimization"]]
+        options.graph_optimization_level = getattr(library.GraphOptimizationLevel, level)
+        options.enable_cpu_mem_arena = chosen["memory_arena"]
+        options.enable_mem_pattern = chosen["memory_pattern"]
+        options.log_severity_level = 3
+        spins = chosen["spinning"] and not own_threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+        if provider is not None:
+            options.add_session_config_entry(providers.RECORD_ASSIGNMENT, "1")
+        if self._trace is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(self._trace)
+        return options
+
+
+def _check_choice(option: str, chosen: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    if chosen[option] not in known:
+        raise EngineFailed(f"{NAME} option {option} {chosen[option]!r} is none of {', '.join(known)}")
 
 
 def _translated(exc: Exception, what: str) -> Exception:

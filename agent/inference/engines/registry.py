@@ -1,19 +1,12 @@
-"""Which engines there are by name, and which of them are installed. Nothing is loaded until it is asked for."""
+"""Which engine's class stands behind a name. Nothing is loaded until it is asked for."""
 
 import importlib
-from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from agent.errors import EngineUnavailable
 from agent.inference.engines.base import Engine
+from agent.inference.engines.table import TABLE
 
-if TYPE_CHECKING:
-    from wire.presence import EngineInfo
-
-ENGINES: dict[str, tuple[str, str]] = {
-    "onnxruntime": ("agent.inference.engines.onnxruntime", "OnnxRuntimeEngine"),
-    "litert": ("agent.inference.engines.litert", "LiteRtEngine"),
-}
+ENGINES: dict[str, tuple[str, str]] = {name: (entry.module, entry.attribute) for name, entry in TABLE.items()}
 """engine name -> (module, class)."""
 
 
@@ -28,17 +21,3 @@ def engine_class(name: str) -> type[Engine]:
     module, attribute = ENGINES[name]
     found: type[Engine] = getattr(importlib.import_module(module), attribute)
     return found
-
-
-def available_engines(allowed: Collection[str] | None = None) -> "tuple[EngineInfo, ...]":
-    """Return the engines that are installed here, without importing them.
-
-    Args:
-        allowed: Names that the configuration allows; None allows all.
-    """
-    found: list[EngineInfo] = []
-    for name, (module, _) in ENGINES.items():
-        if allowed is None or name in allowed:
-            info = importlib.import_module(module).available()
-            found += [] if info is None else [info]
-    return tuple(found)

@@ -14,16 +14,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.inference.kernels.compiled import KERNELS, loaded_form
+from agent.errors import EngineFailed
+from agent.inference.kernels.compiled import KERNELS, kernels_kept, loaded_form
 from agent.inference.kernels.library import keep_kernels
 from agent.inference.limits import apply_limits
 
 
 def compile_all() -> dict[str, Any]:
-    """Keep the machine code; a device that cannot link says why in `refused`."""
-    start = time.perf_counter()
-    refused = keep_kernels(Path(os.environ["NUMBA_CACHE_DIR"]))
-    return {"kept_s": round(time.perf_counter() - start, 3), "refused": refused}
+    """Keep the machine code and say where; a device that cannot link says why in `refused`."""
+    start, folder = time.perf_counter(), os.environ["NUMBA_CACHE_DIR"]
+    refused = keep_kernels(Path(folder))
+    return {"folder": folder, "kept_s": round(time.perf_counter() - start, 3), "refused": refused}
 
 
 def fill_all() -> dict[str, Any]:
@@ -37,11 +38,17 @@ def fill_all() -> dict[str, Any]:
 
 
 def check_all() -> dict[str, Any]:
-    """Load every kernel as a worker would and say how; where numba does, count how many its cache knows."""
+    """Load every kernel as a worker would and say how; where numba does, count how many its cache knows.
+
+    Raises:
+        EngineFailed: Machine code is there, of other sources than this process has read.
+    """
     start = time.perf_counter()
     for kernel in KERNELS.values():
         kernel.load()
     load_ms, form = round((time.perf_counter() - start) * 1000, 3), loaded_form()
+    if "numba" in form and kernels_kept():
+        raise EngineFailed("the agent's files were replaced while its kernels were compiled: run `agent warm --force`")
     hits, misses = (len(KERNELS), 0) if "numba" not in form else _counted()
     return {"form": form, "cache_hits": hits, "cache_misses": misses, "load_ms": load_ms}
 

@@ -1,9 +1,9 @@
 """From kernels to one piece of object code: numba compiles, LLVM emits position-independent code for this processor.
 
-Decides: that each kernel becomes a C function of its own name, and that nothing of numba stays open in the object.
-Kernels neither allocate nor raise; what numba generates for when they would (it calls into numba and Python) becomes a
-trap, and the optimiser drops it. What is left open is the C library's: `exp`, `memset`. Leaves out: where the object
-goes (`library.py`) and how it is loaded (`native.py`).
+Decides: that each kernel becomes a C function of its own name, with a digest of what it was made of beside it, and that
+nothing of numba stays open in the object. Kernels neither allocate nor raise; what numba generates for when they would
+(it calls into numba and Python) becomes a trap, and the optimiser drops it. What is left open is the C library's:
+`exp`, `memset`. Leaves out: where the object goes (`library.py`) and how it is loaded (`native.py`).
 """
 
 import importlib
@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.errors import EngineFailed
 from agent.inference.kernels.compiled import Kernel, register_inner
+from agent.inference.kernels.signature import DIGEST_BYTES, DIGEST_SUFFIX
 
 ERROR_PATHS = "(?:NRT_|Py|numba_)"
 """How the names begin that only a kernel that allocates or raises would use."""
@@ -35,12 +36,11 @@ def object_code(kernels: Iterable[Kernel[Any, Any]]) -> bytes:
 
     register_inner()
     try:
-        whole = llvm.parse_assembly("")
+        whole, machine = llvm.parse_assembly(""), _machine()
         for kernel in kernels:
-            whole.link_in(_module(kernel))
-        machine = _machine()
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=SPEED_LEVEL))
-        builder.getModulePassManager().run(whole, builder)
+            module = _module(kernel)
+            _optimise(module, machine, kernel.packed)
+            whole.link_in(module)
         content: bytes = machine.emit_object(whole)
     except RuntimeError as exc:
         raise EngineFailed(f"LLVM makes no object of the kernels: {exc}") from exc
@@ -56,21 +56,33 @@ def _module(kernel: Kernel[Any, Any]) -> Any:
     # numba offers a function's LLVM text only by `inspect_llvm`.
     text = _DECLARED.sub(_TRAP, callback.inspect_llvm())
     text = _EXTERNAL.sub(r"\1 = internal global \2 zeroinitializer", text)
-    module = llvm.parse_assembly(f"{text}\ndeclare void @llvm.trap()\n")
+    digest = f'@{kernel.name}{DIGEST_SUFFIX} = constant [{DIGEST_BYTES} x i8] c"{kernel.made_of()}"'
+    module = llvm.parse_assembly(f"{text}\n{digest}\ndeclare void @llvm.trap()\n")
     for function in module.functions:
         if function.name == callback.native_name:
             function.name = kernel.name
         elif not function.is_declaration:
             function.linkage = "internal"
     for variable in module.global_variables:
-        if not variable.is_declaration:
+        if not variable.is_declaration and variable.name != kernel.name + DIGEST_SUFFIX:
             variable.linkage = "internal"
     return module
+
+
+def _optimise(module: Any, machine: Any, packed: bool) -> None:
+    import llvmlite.binding as llvm
+
+    options = llvm.create_pipeline_tuning_options(speed_level=SPEED_LEVEL)
+    options.slp_vectorization = packed
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
 
 
 def _machine() -> Any:
     import llvmlite.binding as llvm
 
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     features = llvm.get_host_cpu_features().flatten()
     # The default code model is the small one, as a linker wants it; llvmlite's own default is that of a JIT.
@@ -90,19 +102,13 @@ def _c_form(kernel: Kernel[Any, Any]) -> Any:
     """Return a Python function that takes addresses and lengths, makes arrays of them, and calls the kernel.
 
     numba infers types from the function's own arguments, so each signature needs a function of its own: its text is
-    made here, from nothing but the kernel's signature.
+    made from nothing but the kernel's signature.
     """
     from numba.extending import register_jitable
 
-    taken, given = [], []
-    for number, argument in enumerate(kernel.signature.arguments):
-        lengths = [f"n{number}_{axis}" for axis in range(argument.axes)]
-        taken += [f"a{number}", *lengths]
-        given.append(f"carray(a{number}, ({', '.join(lengths)},))" if lengths else f"a{number}")
-    text = f"def c_form({', '.join(taken)}):\n    return kernel({', '.join(given)})\n"
     scope: dict[str, Any] = {
         "carray": importlib.import_module("numba").carray,
         "kernel": register_jitable(kernel.python),
     }
-    exec(text, scope)
+    exec(kernel.signature.c_text, scope)
     return scope["c_form"]

@@ -21,7 +21,7 @@ from agent.inference.kernels.boxes import decode, masks, order, scores, suppress
 from agent.inference.kernels.compiled import KERNELS
 from agent.inference.kernels.emit import object_code
 from agent.inference.kernels.image import bilinear, copied, layout, weighted
-from agent.inference.kernels.windows import ring, sliding, statistics
+from agent.inference.kernels.windows import blocks, ring, sliding, statistics
 
 SOURCES = (
     cast,
@@ -38,6 +38,7 @@ SOURCES = (
     scores,
     suppress,
     features,
+    blocks,
     ring,
     sliding,
     statistics,

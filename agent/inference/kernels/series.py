@@ -13,6 +13,10 @@ Doubles = NDArray[np.float64]
 NAN_RULES = {"error": 0, "zero": 1, "interpolate": 2, "forward": 3}
 """Name in the specification -> number in the kernel."""
 
+LARGEST = 1e100
+"""`LARGEST_NUMBER` of the specification. It stands here as well since machine code is kept by the digest of these
+sources alone."""
+
 
 @inner
 def bridge(values: Doubles, channel: int, start: int, stop: int) -> None:
@@ -34,31 +38,31 @@ def hold(values: Doubles, channel: int, start: int, stop: int) -> None:
 
 
 @inner
-def finite_from(values: Doubles, channel: int, start: int) -> int:
-    """Return the first point at or after `start` that is finite, or the length."""
+def usable_from(values: Doubles, channel: int, start: int) -> int:
+    """Return the first point at or after `start` that is a number up to `LARGEST`, or the length."""
     point = start
-    while point < values.shape[1] and not np.isfinite(values[channel, point]):
+    while point < values.shape[1] and not abs(values[channel, point]) <= LARGEST:
         point += 1
     return point
 
 
 @kernel("int64(float64[:, ::1], int64)")
 def repair_series(values: Doubles, rule: int) -> int:
-    """Replace what is not finite, in place.
+    """Replace what is not finite or beyond `LARGEST`, in place.
 
     Args:
         values: Shape (channels, length).
         rule: One of `NAN_RULES`.
     Returns:
-        How many values could not be repaired: all that are not finite under `error`, and under `interpolate` and
-        `forward` those of a channel that has no finite value.
+        How many values could not be repaired: all such ones under `error`, and under `interpolate` and `forward` those
+        of a channel that has no other value.
     """
     bad = 0
     length = values.shape[1]
     for channel in range(values.shape[0]):
         point = 0
         while point < length:
-            stop = finite_from(values, channel, point)
+            stop = usable_from(values, channel, point)
             if rule == 1:
                 for index in range(point, stop):
                     values[channel, index] = 0.0

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.inference.kernels.compiled import kernel
+from agent.inference.kernels.series import LARGEST
 
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -14,7 +15,7 @@ NAN_RULES = {"error": 0, "zero": 1, "mean": 2}
 
 @kernel("int64(float64[::1], int64, float64[::1])")
 def repair_row(values: Doubles, rule: int, mean: Doubles) -> int:
-    """Replace what is not finite, in place.
+    """Replace what is not finite or beyond `LARGEST`, in place.
 
     Args:
         values: Shape (features,).
@@ -25,7 +26,7 @@ def repair_row(values: Doubles, rule: int, mean: Doubles) -> int:
     """
     bad = 0
     for feature in range(values.shape[0]):
-        if not np.isfinite(values[feature]):
+        if not abs(values[feature]) <= LARGEST:
             if rule == 1:
                 values[feature] = 0.0
             elif rule == 2:

@@ -48,6 +48,12 @@ class Surroundings:
     the model's own picture."""
 
 
+def single(number: float) -> float:
+    """Return `number` as float32 holds it: a threshold is compared with outputs, which are rounded so."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(number))
+
+
 class Post(Protocol):
     """Reads outputs of the engine."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from agent.errors import BadBundle
 from agent.inference.kernels import classify
 from agent.inference.kernels.compiled import Kernel
-from agent.inference.post.base import Answer, Floats, Outputs, Reader, Surroundings
+from agent.inference.post.base import Answer, Floats, Outputs, Reader, Surroundings, single
 from wire import spec
 
 ACTIVATIONS: dict[str, tuple[Kernel[..., None], ...]] = {
@@ -24,6 +24,7 @@ class Classification:
     def __init__(self, post: spec.ClassificationPost, _: Surroundings) -> None:
         self._reader = Reader(post.output)
         self._post = post
+        self._threshold = None if post.threshold is None else single(post.threshold)
         self._activations = ACTIVATIONS[post.activation]
         self._scores: Floats | None = None
         self._steps: list[Callable[[], Any]] = []
@@ -40,9 +41,9 @@ class Classification:
         for step in self._steps:
             step()
         classes, values = self._best.tolist(), self._probabilities[self._best].tolist()
-        best, threshold = classes[0], self._post.threshold
-        if threshold is not None:
-            reached = [place for place, value in enumerate(values) if value >= threshold]
+        best = classes[0]
+        if self._threshold is not None:
+            reached = [place for place, value in enumerate(values) if value >= self._threshold]
             classes, values = [classes[place] for place in reached], [values[place] for place in reached]
         labels = tuple(self._post.labels[number] for number in classes) if self._post.labels else ()
         return Answer(tuple(values), tuple(classes), labels, best=best)

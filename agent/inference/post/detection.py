@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agent.errors import BadBundle
 from agent.inference.kernels.boxes import decode, order, scores, suppress
 from agent.inference.kernels.compiled import Kernel
-from agent.inference.post.base import Answer, Doubles, Floats, Outputs, Reader, Surroundings
+from agent.inference.post.base import Answer, Doubles, Floats, Outputs, Reader, Surroundings, single
 from agent.inference.post.heads import Head, read_head
 from wire import spec
 from wire.spec.heads import SIDES, known
@@ -50,6 +50,7 @@ class Detection:
             order.order_by_score,
             decode.decode_boxes,
             order.group_by_class,
+            suppress.mark_outside,
             suppress.suppress,
             suppress.place_boxes,
         )
@@ -119,6 +120,7 @@ class Detection:
         placed = (self._placed, self._placed_scores, self._placed_classes)
         return [
             order.group_by_class.bind(self._classes, self._counters, int(post.class_agnostic), group, starts),
+            suppress.mark_outside.bind(self._boxes, self._counters, self._geometry, gone),
             suppress.suppress.bind(
                 self._boxes, self._counters, group, starts, limit, len(self._placed), sides, dead, gone
             ),
@@ -149,7 +151,7 @@ class Detection:
     def _gathering(self, flat: Floats) -> list[Step]:
         post, head, layout = self._post, self._head, self._score_layout
         kept, places, counters = self._kept, self._candidates, self._counters
-        activation, threshold = scores.ACTIVATIONS[post.activation], post.score_threshold
+        activation, threshold = scores.ACTIVATIONS[post.activation], single(post.score_threshold)
         if post.multi_label:
             every = (flat, layout, head.anchors, activation, threshold, kept, places, counters)
             return [scores.gather_all.bind(*every)]
@@ -168,7 +170,7 @@ class Detection:
 
 def _least(post: spec.DetectionPost) -> float:
     """Return the raw objectness up to which no class can be above the threshold."""
-    threshold = post.score_threshold
+    threshold = single(post.score_threshold)
     if post.activation != "sigmoid" or threshold in (0.0, 1.0):
         return -math.inf if post.activation == "sigmoid" and threshold == 0.0 else threshold
     return math.log(threshold / (1.0 - threshold)) - 1e-6  # the exact comparison comes behind the activation

@@ -21,11 +21,10 @@ from agent.inference.pre.base import Array, Buffer, Doubles, Place
 from agent.inference.pre.statistics import Statistics
 from agent.inference.shapes import query_shape
 from wire import spec
+from wire.spec.audio import INTEGERS, LOUDEST
 
 LARGEST_OWN = 16_384
 """Longest transform of our own: sixteen longer frames leave the caches."""
-LOUDEST = 1e12
-"""Beyond it the power of a frame may leave float32's range."""
 LEAST_FLOOR = 1e-37
 """The logarithm takes normal float32 numbers only."""
 FULL_SCALE = {"int16": (0, 2.0**15), "int32": (0, 2.0**31), "uint8": (128, 2.0**7)}
@@ -69,14 +68,14 @@ class Audio:
     def _samples(self, query: NDArray[Any]) -> NDArray[Any]:
         """Return the waveform of `query`, of one axis; refuse what is none, or of another length."""
         pre = self._pre
-        if query.ndim == 2 and query.shape[0] > 1 and query.size:
+        if query.ndim == 2 and 1 not in query.shape and query.size:
             raise BadQuery(f"expected one channel, given shape {query.shape}: mix the channels down, or pick one")
-        wave = query[0] if query.ndim == 2 and len(query) == 1 else query
+        wave = query.reshape(-1) if query.ndim == 2 and 1 in query.shape else query
         if wave.ndim != 1 or not wave.size or (wave.size != pre.samples and pre.resize == "error"):
             length = f"{pre.samples} samples" if pre.resize == "error" else "at least one sample"
             raise BadQuery(f"expected a waveform of {length} at {pre.sample_rate_hz} Hz, given shape {query.shape}")
-        if wave.dtype.kind != "f" and wave.dtype.name not in FULL_SCALE:
-            raise BadQuery(f"expected float, int16, int32 or uint8 samples, given dtype {wave.dtype}")
+        if wave.dtype.kind != "f" and wave.dtype.name not in INTEGERS:
+            raise BadQuery(f"expected float, {', '.join(INTEGERS)} samples, given dtype {wave.dtype}")
         return wave[: pre.samples]
 
     def _take(self, wave: NDArray[Any]) -> None:

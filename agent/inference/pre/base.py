@@ -1,7 +1,8 @@
 """What all pre-processing shares: where it writes, statistics, the engine's buffer, refusals.
 
 NaN stands for a missing value: series and rows have a rule for it, tensors refuse it. Infinities, and numbers that do
-not fit the model's dtype, are refused everywhere. Only quantisation saturates: that is its arithmetic.
+not fit the model's dtype, are refused everywhere; series and rows refuse numbers beyond 1e100 too, so that neither a
+difference nor a window's statistics can overflow. Only quantisation saturates: that is its arithmetic.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,21 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import BadQuery
+from agent.errors import BadBundle, BadQuery
 from agent.inference.kernels import cast
 from agent.inference.kernels.compiled import Kernel
 from wire import spec
+from wire.spec.base import REAL
+from wire.spec.normalise import LARGEST_NUMBER
+
+UNUSABLE = f"not finite, or beyond {LARGEST_NUMBER:g}"
+"""What values are that no rule of missing ones repairs, in messages."""
+WRITERS: Mapping[str, Kernel[..., None]] = {
+    "float32": cast.write_float32,
+    "float16": cast.write_float32,
+    "int8": cast.write_int8,
+    "uint8": cast.write_uint8,
+}
 
 Array = NDArray[np.generic]
 Doubles = NDArray[np.float64]
@@ -77,26 +89,27 @@ class Buffer:
         values: Doubles,
         normal: Doubles,
     ) -> None:
+        if tensor.dtype not in WRITERS:
+            raise BadBundle(
+                f"input {tensor.name!r} is {tensor.dtype}: expected {', '.join(REAL)} for numbers that are normalised"
+            )
         self.array = array
         self._flat: Any = self.array.reshape(-1)
         # Processors without half precision cannot compile for float16: it is cast from a float32 buffer.
         self._single = np.zeros(self._flat.size, dtype=np.float32) if tensor.dtype == "float16" else None
-        writers: dict[str, Kernel[..., None]] = {"int8": cast.write_int8, "uint8": cast.write_uint8}
-        self.kernel: Kernel[..., None] = writers.get(tensor.dtype, cast.write_float32)
-        quantisation = tensor.quantisation if tensor.dtype in writers else None
-        affine = () if quantisation is None else (np.array([quantisation.scale, quantisation.zero_point]),)
+        self.kernel = WRITERS[tensor.dtype]
         out = self._flat if self._single is None else self._single
         steps = np.array(strides, dtype=np.int64)
-        self._write = self.kernel.bind(values, normal, steps, *affine, out)
-        # Integers are always finite: what could be wrong there are the statistics of a window of huge numbers.
-        self._checked: Any = self._flat if self.array.dtype.kind == "f" else normal
+        self._write = self.kernel.bind(values, normal, steps, *_affine(tensor), out)
+        # Values are bounded before they come here, and so are their statistics: levels need no check.
+        self._is_float = self.array.dtype.kind == "f"
 
     def write(self) -> Array:
         self._write()
         if self._single is not None:
             with np.errstate(over="ignore"):
                 self._flat[:] = self._single
-        if bad := not_finite(self._checked):
+        if self._is_float and (bad := not_finite(self._flat)):
             raise BadQuery(f"numbers too large: {bad} are not finite after pre-processing to {self.array.dtype}")
         return self.array
 
@@ -106,13 +119,27 @@ def not_finite(values: NDArray[Any]) -> int:
     return values.size - int(np.count_nonzero(np.isfinite(values)))  # half the time of `.all()` on small arrays
 
 
+def unusable(values: Doubles) -> int:
+    """Return how many are NaN, infinite, or too large to be computed with."""
+    return values.size - int(np.count_nonzero(np.abs(values) <= LARGEST_NUMBER))
+
+
 def refuse_infinities(values: Doubles) -> None:
-    """Leave NaN to the rule: it is a missing value, an infinity is a wrong one."""
-    if infinite := int(np.count_nonzero(np.isinf(values))):
-        raise BadQuery(f"{infinite} values are infinite: a missing value is NaN")
+    """Leave NaN to the rule: it is a missing value. An infinity is a wrong one, and so is what is too large."""
+    if wrong := int(np.count_nonzero(np.abs(values) > LARGEST_NUMBER)):
+        raise BadQuery(f"{wrong} values are infinite, or beyond {LARGEST_NUMBER:g}: a missing value is NaN")
 
 
 def take(query: NDArray[Any], values: NDArray[Any]) -> None:
     if query.dtype.kind not in "fiub":
         raise BadQuery(f"expected numbers, given dtype {query.dtype}")
     np.copyto(values, query, casting="unsafe")
+
+
+def _affine(tensor: spec.TensorSpec) -> tuple[Doubles, ...]:
+    """Return scale and zero point, where values become levels."""
+    if tensor.dtype in ("float32", "float16"):
+        return ()
+    if tensor.quantisation is None:
+        raise BadBundle(f"input {tensor.name!r} is {tensor.dtype}: expected its scale and zero point, given none")
+    return (np.array([tensor.quantisation.scale, tensor.quantisation.zero_point]),)

@@ -1,12 +1,12 @@
 """Time series: NaN rule, resampling or a ring of the last points, differences, statistics, then one pass that
 normalises, casts and lays out.
 
-A stream has a state: the last `length + difference` points that were taken. Points of the wrong shape, infinite ones,
-and missing ones under `nan: error` are refused and leave it as it was. Otherwise they are taken, even where no answer
-comes of it: the ring is not full yet, or a channel of it holds nothing but missing values. A query of a whole window
-(or more) leaves nothing of what was there before, so golden queries are not mixed with each other; `forget` empties the
-ring. Each row of a batch has a ring of its own, into which only every so many queries come: there only whole windows
-are taken.
+A stream has a state: the last `length + difference` points that were taken. Points of the wrong shape, infinite or too
+large ones, and missing ones under `nan: error` are refused and leave it as it was. Otherwise they are taken, even where
+no answer comes of it: the ring is not full yet, or a channel of it holds nothing but missing values. A query of a whole
+window (or more) leaves nothing of what was there before, so golden queries are not mixed with each other; `forget`
+empties the ring. Each row of a batch has a ring of its own, into which only every so many queries come: there only
+whole windows are taken.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from agent.inference.kernels import series
 from agent.inference.kernels.compiled import Kernel
 from agent.inference.kernels.windows import ring
 from agent.inference.kernels.windows.statistics import difference_series
-from agent.inference.pre.base import Array, Buffer, Doubles, Place, not_finite, refuse_infinities, take
+from agent.inference.pre.base import UNUSABLE, Array, Buffer, Doubles, Place, refuse_infinities, take, unusable
 from agent.inference.pre.statistics import Statistics
 from agent.inference.shapes import query_shape
 from wire import spec
@@ -47,7 +47,7 @@ class Series:
     def prepare(self, query: NDArray[Any]) -> Array:
         bad = self._take(self._checked(query))
         if bad:
-            raise BadQuery(f"{bad} values are not finite, and the rule is {self._pre.nan!r}")
+            raise BadQuery(f"{bad} values are {UNUSABLE}, and the rule is {self._pre.nan!r}")
         if self._pre.difference:
             self._difference()
         self._statistics.update()
@@ -94,8 +94,8 @@ class Series:
         points = np.zeros(query.shape)
         take(query, points)
         self._refuse_infinities(points)
-        if self._pre.nan == "error" and (bad := not_finite(points)):
-            raise BadQuery(f"{bad} values are not finite, and the rule is 'error'")
+        if self._pre.nan == "error" and (bad := unusable(points)):
+            raise BadQuery(f"{bad} values are {UNUSABLE}, and the rule is 'error'")
         ring_of_last.push(points)
         if ring_of_last.taken < self._points:
             raise BadQuery(f"{ring_of_last.taken} of {self._points} points so far: answers come from then on")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from agent.errors import BadBundle, BadQuery
 from agent.inference.kernels import table
 from agent.inference.kernels.compiled import Kernel
-from agent.inference.pre.base import Array, Buffer, Doubles, Place, refuse_infinities, take
+from agent.inference.pre.base import UNUSABLE, Array, Buffer, Doubles, Place, refuse_infinities, take
 from agent.inference.pre.statistics import Statistics, own
 from agent.inference.shapes import query_shape
 from wire import spec
@@ -41,6 +41,6 @@ class Table:
             refuse_infinities(self._row)
         bad = self._repair()
         if bad:
-            raise BadQuery(f"{bad} values are not finite, and the rule is {self._pre.nan!r}")
+            raise BadQuery(f"{bad} values are {UNUSABLE}, and the rule is {self._pre.nan!r}")
         self._update()
         return self._buffer.write()

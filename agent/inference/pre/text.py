@@ -3,7 +3,8 @@
 Decides: which texts are taken, and what is cut. An empty text is a text where the tokeniser puts tokens of its own
 around it; a text of which no token comes at all is refused, since a model that averages over tokens would divide by
 zero. Truncation and padding that the tokeniser's file asks for are left out: the specification alone says what is done.
-Nothing is fetched: the file in the bundle is all there is.
+Nothing is fetched: the file in the bundle is all there is. It is tried out before it serves: one that fails at words
+which it does not know would fail at some query.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from agent.inference.kernels.compiled import Kernel
 from agent.inference.pre.base import Array, Doubles, Place
 from agent.inference.shapes import query_shape
 from wire import spec
+from wire.spec.text import UNKNOWN_TEXT
 
 DTYPES = ("int32", "int64")
 
@@ -44,10 +46,9 @@ class Text:
     def prepare(self, query: NDArray[Any]) -> Array:
         text = text_of(query, self._pre.largest_bytes)
         try:
-            encoding = self._tokeniser.encode(text, **self._options)
-        except Exception as exc:
-            # The library raises plain `Exception`, e.g. for a word that the vocabulary lacks and has no token for.
-            raise BadQuery(f"the tokeniser refuses the text: {str(exc)[:300]}") from exc
+            encoding = asked(self._tokeniser.encode, text, add_special_tokens=self._pre.special_tokens)
+        except ValueError as exc:
+            raise BadQuery(f"the tokeniser refuses the text: {exc}") from exc
         count, length = len(encoding.ids), self._pre.length
         if count > length:
             raise BadQuery(f"expected a text of at most {length} tokens, given one of {count}: shorten it")
@@ -57,12 +58,11 @@ class Text:
         for feed, (padding, fill) in zip(self.feeds, self._fills, strict=True):
             row: Any = feed[0]
             row[:] = padding
-            row[start : start + count] = fill(encoding)
+            try:
+                row[start : start + count] = fill(encoding)
+            except OverflowError as exc:
+                raise BadQuery(f"a token's number does not fit the input, which is {feed.dtype}: {exc}") from exc
         return self.feeds[0]
-
-    @property
-    def _options(self) -> dict[str, bool]:
-        return {"add_special_tokens": self._pre.special_tokens}
 
 
 def text_of(query: NDArray[Any], largest_bytes: int) -> str:
@@ -95,7 +95,8 @@ def open_tokeniser(pre: spec.TextPre, folder: Path | None) -> Any:
     """Return the bundle's tokeniser, set to cut as `pre` says and to pad nothing.
 
     Raises:
-        BadBundle: The file is missing or none, or leaves no room for the text's own tokens.
+        BadBundle: The file is missing or none, leaves no room for the text's own tokens, fails at words that it does
+            not know, or has no token `pad_id`.
         EngineUnavailable: The library is not installed.
     """
     if folder is None:
@@ -106,17 +107,54 @@ def open_tokeniser(pre: spec.TextPre, folder: Path | None) -> Any:
     except ImportError as exc:
         raise EngineUnavailable("text needs the package tokenizers: install thresher[text]") from exc
     try:
-        tokeniser: Any = Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    except Exception as exc:  # the library raises nothing more special
+        tokeniser: Any = asked(Tokenizer.from_str, file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
         raise BadBundle(f"{file} is no readable tokenizer.json: {exc}") from exc
-    own = tokeniser.num_special_tokens_to_add(False) if pre.special_tokens else 0
-    if pre.length <= own:
-        raise BadBundle(f"a length of {pre.length} tokens has no room for a text beside the {own} that surround it")
     tokeniser.no_padding()
     tokeniser.no_truncation()
+    _try_out(tokeniser, pre, file)
     if pre.truncate != "error":
         tokeniser.enable_truncation(pre.length, direction=pre.truncate)
     return tokeniser
+
+
+def asked(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what a call of the library `tokenizers` gives.
+
+    Raises:
+        ValueError: The library fails; the text is its own.
+    """
+    try:
+        return call(*arguments, **options)
+    except MemoryError:
+        raise
+    except BaseException as exc:
+        # The library raises plain `Exception`, and where its Rust code panics an error that is not even one of those.
+        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+            raise
+        raise ValueError(str(exc)[:300]) from exc
+
+
+def _try_out(tokeniser: Any, pre: spec.TextPre, file: Path) -> None:
+    own = tokeniser.num_special_tokens_to_add(False) if pre.special_tokens else 0
+    if pre.length <= own:
+        raise BadBundle(f"a length of {pre.length} tokens has no room for a text beside the {own} that surround it")
+    if not _is_token(tokeniser, pre.pad_id):
+        raise BadBundle(f"pad_id is {pre.pad_id}: expected a token of {file.name}, which has no such number")
+    try:
+        asked(tokeniser.encode, UNKNOWN_TEXT, add_special_tokens=pre.special_tokens)
+    except ValueError as exc:
+        raise BadBundle(
+            f"{file.name} fails at words that it does not know: {exc}; expected is an unknown token that stands in the "
+            f"model's vocabulary"
+        ) from exc
+
+
+def _is_token(tokeniser: Any, number: int) -> bool:
+    """Return whether a vocabulary has `number`; it may have gaps, and the library counts in 32 bits."""
+    if number < tokeniser.get_vocab_size():
+        return True
+    return number < 2**32 and tokeniser.id_to_token(number) is not None
 
 
 def _buffer(pre: spec.TextPre, tensor: spec.TensorSpec, place: Place) -> Array:

@@ -46,8 +46,9 @@ def selftest(order: BaseOrder, work: Work) -> Result:
 
 
 def check_golden(pipeline: Pipeline, bundle: Bundle) -> Golden:
-    """Return how the golden outputs come out on this device."""
+    """Return how the golden outputs come out on this device, from a fresh state as they were made."""
     manifest = bundle.manifest
+    pipeline.forget()
     given = raw_outputs(pipeline, golden_inputs(bundle), lambda *_, **__: None)
     return judge_golden(golden_outputs(bundle), given, manifest.golden, manifest.kind)
 
@@ -82,6 +83,7 @@ def predict(pipeline: Pipeline, order: MemoryOrder, work: Work) -> Predictions:
     if kind not in ("classification", "regression"):
         raise ConfigurationError(f"answers of a {kind} have no metric: measure the bundle without an evaluation set")
     _, inputs = open_dataset(order.evaluation_dir)
+    pipeline.forget()
     answers = [_answer(pipeline, inputs, number) for number in _with_progress(len(inputs), work.say)]
     if kind == "classification":
         classes = Samples.pack([answer.best for answer in answers])

@@ -1,6 +1,7 @@
 """One order under way: its bundle, its meter, and the phases until it can answer.
 
-Decides: phases and their order (import, load, compile), and that compiling shows signs of life while it lasts.
+Decides: phases and their order (import, load, compile), that loading counts as compiling where an engine compiles the
+model for the device, and that compiling shows signs of life while it lasts.
 """
 
 import time
@@ -22,7 +23,7 @@ Say = Callable[..., None]
 
 @dataclass
 class Work:
-    """One order under way."""
+    """One order under way. `engines`: models that were found compiled, and those that had to be."""
 
     bundle: Bundle
     meter: MemoryMeter
@@ -30,29 +31,35 @@ class Work:
     started_ns: int
     phases_ms: dict[str, float] = field(default_factory=dict)
     kernels: str = "none"
+    engines: tuple[int, int] = (0, 0)
 
     @contextmanager
     def phase(self, name: str, start_ns: int | None = None) -> Iterator[None]:
         """Time what happens inside, or since `start_ns`."""
         start = time.perf_counter_ns() if start_ns is None else start_ns
         yield
-        self.phases_ms[name] = round((time.perf_counter_ns() - start) / 1e6, 3)
+        taken_ms = (time.perf_counter_ns() - start) / 1e6
+        self.phases_ms[name] = round(self.phases_ms.get(name, 0.0) + taken_ms, 3)
         self.say("phase", phase=name, ms=self.phases_ms[name])
 
     def pipeline(self, threads: int, answers: bool) -> Pipeline:
         """Import the engine, load the model, and load the kernels: where no answer is asked, only the first ones."""
+        engine = engine_class(self.bundle.manifest.engine)
         with self.phase("import_ms", self.started_ns):
-            engine_class(self.bundle.manifest.engine).import_library()
-        with self.phase("load_ms"):
+            engine.import_library()
+        compiles = engine.compiles(self.bundle.manifest.engine_options)
+        with self.phase("compile_ms" if compiles else "load_ms"), heartbeat(self.say) if compiles else nullcontext():
             pipeline = open_pipeline(self.bundle, threads)
+        found = pipeline.engine.settings.get("engine_cache")
+        self.engines = (int(found == "hit"), int(found == "miss"))
         with self.phase("compile_ms"), self._signs_of_life(pipeline):
             self.kernels = load_kernels(pipeline, answers)
         return pipeline
 
     def phases(self) -> Phases:
-        """Return the phases so far, and whether kernels were found compiled."""
+        """Return the phases so far, and whether kernels and model were found compiled."""
         hits, misses = cache_counts()
-        counts = {"cache_hits": hits, "cache_misses": misses}
+        counts = {"cache_hits": hits + self.engines[0], "cache_misses": misses + self.engines[1]}
         return Phases.model_validate({**self.phases_ms, **counts, "kernels": self.kernels})
 
     def _signs_of_life(self, pipeline: Pipeline) -> AbstractContextManager[None]:

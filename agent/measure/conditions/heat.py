@@ -95,8 +95,14 @@ class IdleTemperature:
     a restarted agent the first half hour, in which it does not know.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None = None, keeps: bool = True) -> None:
+        """Read what is known.
+
+        Args:
+            path: File; null: nothing is known, and nothing kept.
+            keeps: Whether what is noted goes to the file: it is the agent's, and others only read it.
+        """
+        self._path = path if keeps else None
         self._noted: list[tuple[float, float]] = _loaded(path)
 
     def note(self, snapshot: Mapping[str, Any], now_s: float) -> None:

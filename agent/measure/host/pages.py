@@ -13,11 +13,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from agent.inference.engines.table import TABLE
+
 COLD_RATIO = 0.05
 """Up to so many pages left in memory, a load is cold: the file system reads a little ahead."""
-
-MODULES = {"onnxruntime": "onnxruntime", "litert": "ai_edge_litert"}
-"""engine -> the module that it is imported from."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.mmap.restype = ctypes.c_void_p
@@ -41,8 +40,9 @@ def bundle_files(bundle: Path) -> list[Path]:
 
 def engine_files(engine: str) -> list[Path]:
     """Return the shared libraries of an engine that is installed."""
-    found = importlib.util.find_spec(MODULES[engine]) if engine in MODULES else None
-    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
+    entry = TABLE.get(engine)
+    found = importlib.util.find_spec(entry.library) if entry is not None else None
+    folders = [Path(place) / entry.below for place in found.submodule_search_locations or ()] if entry and found else []
     return [path for folder in folders for path in folder.rglob("*.so*") if path.is_file()]
 
 

@@ -64,7 +64,7 @@ class State:
             ValueError: It is no such file.
         """
         self._path = path
-        self.conditions, self.pairs = _read(path)
+        self.conditions, self.pairs = _read(path, mends=conditions is not None)
         if conditions is None:
             return
         if not self.conditions:
@@ -90,13 +90,18 @@ class State:
             file.flush()
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[Pair]]:
-    """Return the conditions and the pairs. A last line that was cut off is removed: its pair is measured again."""
+def _read(path: Path, mends: bool) -> tuple[dict[str, Any], list[Pair]]:
+    """Return the conditions and the pairs. A last line that was cut off does not count: its pair is measured again.
+
+    Args:
+        path: Of the file.
+        mends: Whether that line is removed. Who only reads leaves it: it may be one that is being written.
+    """
     if not path.exists():
         return {}, []
     content = path.read_text(encoding="utf-8")
     whole = content[: content.rfind("\n") + 1]
-    if whole != content:
+    if whole != content and mends:
         path.write_text(whole, encoding="utf-8")
     lines = [json.loads(line) for line in whole.splitlines()]
     if not lines:

@@ -138,6 +138,14 @@ def test_every_disturbed_process_must_say_so() -> None:
     assert not flagged_claim("busy neighbour", [replicate("stalled")], quiet).holds
 
 
+def test_flags_that_undisturbed_processes_have_as_well_prove_nothing() -> None:
+    flagged = replicate("disturbed")
+    claim = flagged_claim("busy neighbour", [flagged, flagged], [flagged, flagged])
+    assert (claim.value, claim.holds) == (None, False)
+    assert "this host is not quiet" in claim.how
+    assert flagged_claim("busy neighbour", [flagged, flagged], [flagged, replicate()]).holds
+
+
 def test_compiling_before_or_while_timing_is_counted(tmp_path: Path) -> None:
     assert compiled([replicate(), replicate(misses=2), replicate(while_timing=1)]) == 3
     nothing = tmp_path / "none.jsonl"

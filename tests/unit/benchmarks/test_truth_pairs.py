@@ -43,6 +43,9 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
     state_of(tmp_path, pair(), pair(number=1))
     path = tmp_path / "pairs.jsonl"
     path.write_text(path.read_text()[:-40])
+    cut = path.read_text()
+    assert [each.number for each in State(path, None).pairs] == [0]
+    assert path.read_text() == cut, "a report may be made while the line is being written"
     state = State(path, HERE)
     assert [each.number for each in state.pairs] == [0]
     state.add(pair(number=1))

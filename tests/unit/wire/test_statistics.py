@@ -96,6 +96,15 @@ def test_too_few_samples_have_no_bounds() -> None:
     assert statistics.percentile_bounds(list(range(80)), 0.95) is not None
 
 
+def test_what_is_sustained_is_the_last_third_of_each_process() -> None:
+    assert statistics.sustained([[1] * 6 + [2, 4, 8]]) == pytest.approx(4)
+    assert statistics.sustained([[1, 2], [1] * 4 + [8, 8]]) == pytest.approx(4)  # the mean of 2 and 8
+    nothing: list[list[list[int]]] = [[], [[]], [[1], []]]
+    for none in nothing:
+        with pytest.raises(ValueError, match="processes with samples"):
+            statistics.sustained(none)
+
+
 def test_interval_is_students_t_on_the_logarithms() -> None:
     values = [1.00, 1.02, 0.99, 1.01, 1.03]
     logs = [math.log(value) for value in values]

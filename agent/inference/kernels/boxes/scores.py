@@ -1,7 +1,8 @@
 """Which of a detection head's anchors are candidates: class scores, activation, threshold.
 
-Rules: NaN counts as the lowest score; of equal scores the lower class is taken; a candidate's score is finite and
-greater than the threshold. Leaves out: where its box lies (`decode.py`).
+Rules: NaN counts as the lowest score, and has no share in a softmax; of equal scores the lower class is taken; a
+candidate's score, rounded to float32, is finite and greater than the threshold, which is a float32 number too: 0.3 as a
+head gives it is not greater than 0.3. Leaves out: where its box lies (`decode.py`).
 """
 
 import numpy as np
@@ -36,11 +37,12 @@ def sigmoid_of(score: np.float32) -> float:
 
 @inner
 def exponential_sum(flat: Floats, layout: Indices, anchor: int, largest: float) -> float:
-    """Sum of exp(score - largest) over an anchor's classes, the background's included."""
+    """Sum of exp(score - largest) over an anchor's classes, also the background's; NaN has no share."""
     total = 0.0
     place = layout[FIRST] + anchor * layout[ANCHOR_STEP]
     for _ in range(layout[CLASSES]):
-        total += np.exp(np.float64(flat[place]) - largest)
+        if not np.isnan(flat[place]):
+            total += np.exp(np.float64(flat[place]) - largest)
         place += layout[CLASS_STEP]
     return total
 
@@ -134,7 +136,7 @@ def gather_best(
         best: Each anchor's best raw score, the background left out.
         classes: Its class, counted from behind the background.
         activation: One of `ACTIVATIONS`.
-        threshold: From 0 to 1.
+        threshold: From 0 to 1, a float32 number.
         kept: Result: scores of the candidates.
         places: Result: anchor * classes + class of each.
         counters: `counters[0]` becomes the number of candidates.

@@ -1,7 +1,8 @@
 """Of boxes that overlap, the best one stays; what stays goes back to the query's own pixels.
 
 Rules: as torchvision's `nms` and `batched_nms` decide, bit by bit: overlap is intersection over union in float32, a box
-goes where it is strictly greater than the threshold, boxes without an area never overlap.
+goes where it is strictly greater than the threshold, boxes without an area never overlap. A box that lies outside the
+query altogether takes part in that, but is none of those that an answer may have at most.
 """
 
 import numpy as np
@@ -16,6 +17,39 @@ Indices = NDArray[np.int64]
 
 SCALE_X, SCALE_Y, OFFSET_X, OFFSET_Y, COLUMNS, ROWS = range(6)
 """How a query lies in the model's input: model = query * scale + offset; the query's size, 0 where it is not known."""
+
+GONE, OUTSIDE = 1, 2
+"""Marks of a box that no answer holds: a better one overlaps it; it lies outside the query."""
+
+
+@inner
+def side_in_query(boxes: Floats, side: int, rank: int, geometry: Doubles) -> float:
+    """Return one side of a box in the query's pixels, cut at the edges where the query's size is known."""
+    axis = side & 1
+    place: float = (np.float64(boxes[side, rank]) - geometry[OFFSET_X + axis]) / geometry[SCALE_X + axis]
+    if geometry[COLUMNS] > 0 and geometry[ROWS] > 0:
+        place = min(max(place, 0.0), geometry[COLUMNS + axis])
+    return place
+
+
+@kernel("void(float32[:, ::1], int64[::1], float64[::1], int32[::1])")
+def mark_outside(boxes: Floats, counters: Indices, geometry: Doubles, gone: Ints) -> None:
+    """Mark boxes of which the query shows nothing; none where the query's size is 0.
+
+    Args:
+        boxes: In the model's pixels, shape (4, n).
+        counters: `counters[1]` boxes.
+        geometry: Shape (6,), see the constants above.
+        gone: Result: `OUTSIDE` or 0.
+    """
+    known = geometry[COLUMNS] > 0 and geometry[ROWS] > 0
+    for rank in range(counters[1]):
+        gone[rank] = 0
+        if known:
+            left, right = side_in_query(boxes, 0, rank, geometry), side_in_query(boxes, 2, rank, geometry)
+            top, bottom = side_in_query(boxes, 1, rank, geometry), side_in_query(boxes, 3, rank, geometry)
+            if right <= left or bottom <= top:
+                gone[rank] = OUTSIDE
 
 
 @inner
@@ -59,10 +93,11 @@ def suppress(
         group: Their places, class after class, best first in each.
         starts: Where each class begins in `group`, and where the last one ends.
         threshold: A float32 number; see `single_below`.
-        most: So many of a class stay at most.
+        most: So many of a class stay at most, those outside the query not counted.
         sides: Room for the boxes in the order of `group`, and their areas; shape (5, n).
         dead: Room for their marks.
-        gone: Result: 1 for each box that goes, in the order of `boxes`.
+        gone: `OUTSIDE` for boxes outside the query, as `mark_outside` leaves it. Result: `GONE` for each other box that
+            goes, else 0; in the order of `boxes`.
     """
     for place in range(counters[1]):
         rank = group[place]
@@ -75,12 +110,14 @@ def suppress(
         kept = 0
         for first in range(starts[number], starts[number + 1]):
             if kept == most:
-                dead[first] = 1
+                dead[first] = GONE
             elif dead[first] == 0:
-                kept += 1
+                if gone[group[first]] != OUTSIDE:
+                    kept += 1
                 strike(sides, dead, first, starts[number + 1], limit)
     for place in range(counters[1]):
-        gone[group[place]] = dead[place]
+        if gone[group[place]] != OUTSIDE:
+            gone[group[place]] = dead[place]
 
 
 @kernel(
@@ -100,37 +137,27 @@ def place_boxes(
 ) -> None:
     """Bring what stays back through the geometry, cut at the query's edges, best first.
 
-    A box that lies outside the query altogether is dropped. Where the query's size is 0 nothing is cut or dropped.
+    Where the query's size is 0 nothing is cut.
 
     Args:
         boxes: In the model's pixels, shape (4, n), best first.
         scores: Of the boxes.
         classes: Of the boxes.
-        gone: 1 for each that was suppressed.
+        gone: 0 for each that stays, as `suppress` leaves it.
         geometry: Shape (6,), see the constants above.
         counters: `counters[1]` boxes; `counters[2]` becomes the number of results.
         placed: Result: left, top, right, bottom in the query's pixels, shape (most, 4).
         placed_scores: Result.
         placed_classes: Result.
     """
-    columns, rows = geometry[COLUMNS], geometry[ROWS]
-    known = columns > 0 and rows > 0
     count = 0
     for rank in range(counters[1]):
         if gone[rank] != 0:
             continue
         if count == placed.shape[0]:
             break
-        left = (np.float64(boxes[0, rank]) - geometry[OFFSET_X]) / geometry[SCALE_X]
-        top = (np.float64(boxes[1, rank]) - geometry[OFFSET_Y]) / geometry[SCALE_Y]
-        right = (np.float64(boxes[2, rank]) - geometry[OFFSET_X]) / geometry[SCALE_X]
-        bottom = (np.float64(boxes[3, rank]) - geometry[OFFSET_Y]) / geometry[SCALE_Y]
-        if known:
-            left, top = min(max(left, 0.0), columns), min(max(top, 0.0), rows)
-            right, bottom = min(max(right, 0.0), columns), min(max(bottom, 0.0), rows)
-            if right <= left or bottom <= top:
-                continue
-        placed[count, 0], placed[count, 1], placed[count, 2], placed[count, 3] = left, top, right, bottom
+        for side in range(4):
+            placed[count, side] = side_in_query(boxes, side, rank, geometry)
         placed_scores[count], placed_classes[count] = scores[rank], classes[rank]
         count += 1
     counters[2] = count

@@ -4,8 +4,8 @@ Two steps: the numbers of every window, then one pass that reads the series and 
 much share their sums: the series is taken in blocks of a window's length, and a window is the end of one block and the
 beginning of the next (van Herk's way to running maxima, IEEE Trans. PAMI 14, 1992, here for sums as well). Sums of
 squares grow by the rule of Youngs and Cramer (Technometrics 13, 1971) and are put together by the one of Chan, Golub
-and LeVeque (1979), so that no large square is ever taken off another. Windows that overlap little are gone
-through one by one, and written while they are near.
+and LeVeque (1979), so that no large square is ever taken off another. Windows that consist of equal blocks, or overlap
+little, are cut faster by `blocks.py`.
 """
 
 import numpy as np
@@ -18,45 +18,6 @@ Windows = NDArray[np.float32]
 
 SHARED = 8
 """Windows share their sums where a point lies in more of them than this: a sum that is shared costs about as much."""
-EIGHT = 8
-
-
-@inner
-def total_of(row: Doubles) -> float:
-    """Sum in eight parts, which a processor adds up at the same time."""
-    a = b = c = d = e = f = g = h = 0.0
-    whole = row.shape[0] - row.shape[0] % EIGHT
-    for at in range(0, whole, EIGHT):
-        a += row[at]
-        b += row[at + 1]
-        c += row[at + 2]
-        d += row[at + 3]
-        e += row[at + 4]
-        f += row[at + 5]
-        g += row[at + 6]
-        h += row[at + 7]
-    for at in range(whole, row.shape[0]):
-        a += row[at]
-    return ((a + e) + (b + f)) + ((c + g) + (d + h))
-
-
-@inner
-def squares_of(row: Doubles, mean: float) -> float:
-    """Sum of squared distances from `mean`, in eight parts."""
-    a = b = c = d = e = f = g = h = 0.0
-    whole = row.shape[0] - row.shape[0] % EIGHT
-    for at in range(0, whole, EIGHT):
-        a += (row[at] - mean) * (row[at] - mean)
-        b += (row[at + 1] - mean) * (row[at + 1] - mean)
-        c += (row[at + 2] - mean) * (row[at + 2] - mean)
-        d += (row[at + 3] - mean) * (row[at + 3] - mean)
-        e += (row[at + 4] - mean) * (row[at + 4] - mean)
-        f += (row[at + 5] - mean) * (row[at + 5] - mean)
-        g += (row[at + 6] - mean) * (row[at + 6] - mean)
-        h += (row[at + 7] - mean) * (row[at + 7] - mean)
-    for at in range(whole, row.shape[0]):
-        a += (row[at] - mean) * (row[at] - mean)
-    return ((a + e) + (b + f)) + ((c + g) + (d + h))
 
 
 @inner
@@ -97,29 +58,6 @@ def put_deviation(total: float, squares: float, length: int, rule: Doubles, norm
     normal[0] = total / length
     normal[1] = deviation if deviation > rule[1] else rule[1]
     normal[2] = 0.0
-
-
-@kernel("void(float64[:, ::1], int64, float64[::1], float64[::1], float32[:, :, ::1])")
-def cut_apart(values: Doubles, hop: int, rule: Doubles, numbers: Doubles, out: Windows) -> None:
-    """Write each window's (value - mean) / max(deviation, epsilon), for windows that overlap little.
-
-    Args:
-        values: Shape (channels, points), finite.
-        hop: Points from one window's beginning to the next one's.
-        rule: ddof and least divisor, shape (2,).
-        numbers: Room, shape (3,).
-        out: Result, shape (windows, channels, length).
-    """
-    length = out.shape[2]
-    for window in range(out.shape[0]):
-        start = window * hop
-        for channel in range(out.shape[1]):
-            row, to = values[channel, start : start + length], out[window, channel]
-            total = total_of(row)
-            put_deviation(total, squares_of(row, total / length), length, rule, numbers)
-            mean, factor = numbers[0], 1.0 / numbers[1]
-            for point in range(length):
-                to[point] = np.float32((row[point] - mean) * factor)
 
 
 @inner

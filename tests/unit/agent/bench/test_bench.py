@@ -9,7 +9,7 @@ from agent.errors import ConfigurationError, NotFound
 from agent.warm import ensure_warm
 from tests.unit.agent.bench.bench_kit import VOID, record, replicate, steady
 from tests.unit.agent.inference import bundle_kit as kit
-from wire.trial import Energy, OperatorCost, Phases, Profile, Samples, ScenarioSettings, Validity
+from wire.trial import Energy, OperatorCost, Phases, Predictions, Profile, Samples, ScenarioSettings, Validity
 
 
 def test_a_bundle_is_measured_and_shown(tmp_path: Path) -> None:
@@ -48,6 +48,34 @@ def test_percentiles_are_given_only_where_the_samples_allow() -> None:
     assert "2.0000 ms" in table(record([[2_000_000] * 400])).split("p99", 1)[1]
 
 
+def test_the_median_is_over_processes_and_not_over_queries() -> None:
+    """A process that answers more queries in its time does not count for more."""
+    shown = table(record([[10**6] * 400, [4 * 10**6] * 60]))
+    assert "p50              2.0000 ms (" in shown
+    assert "over 2 processes)" in shown
+    assert "process medians  1.0000, 4.0000 ms" in shown
+    assert "p95              4.0000 ms" in shown  # of 60 samples of each
+    assert "quick" not in shown
+    assert "one process: no interval" in table(record([[10**6] * 60]))
+
+
+def test_what_is_left_after_a_rise_is_told_as_sustained() -> None:
+    rising = [10**6] * 30 + [2 * 10**6] * 30
+    processes = tuple(replicate(rising, flags=flags) for flags in (("drift",), ()))
+    assert "sustained        2.0000 ms" in table(record([], replicates=processes))
+    assert "sustained" not in table(record([rising, rising]))
+
+
+def test_an_emulated_device_is_called_so() -> None:
+    assert "emulated         this device's limits" in table(steady(10**6, emulated=True))
+    assert "emulated" not in table(steady(10**6))
+
+
+def test_answers_name_the_set_that_they_are_of() -> None:
+    found = Predictions(evaluation="e" * 64, samples=4, classes=Samples.pack([1, 2, 3, 4]))
+    assert "answers          4 on the evaluation set eeeeeeeeeeee" in table(steady(10**6, predictions=found))
+
+
 def test_flags_stand_with_their_remedy_and_a_void_speed_is_not_called_valid() -> None:
     shown = table(record([[1] * 9], flags=(VOID,)))
     assert "NOT VALID: probe_invalid" in shown
@@ -64,6 +92,7 @@ def test_what_was_not_measured_has_no_speed() -> None:
     assert "no speed" in shown
     assert "p50" not in shown
     assert "energy" not in shown
+    assert "(onnxruntime, 1 thread(s))" in table(record([], outcome="failed", engine_version="", memory=None))
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from agent.bench import BenchOptions
 from agent.bench.comparing import compare_records
 from agent.bench.progress import shown
 from agent.bench.saved import save
 from agent.cli.bench import _check_verdict, command
-from agent.errors import NoVerdict, Slower
+from agent.errors import ConfigurationError, NoVerdict, Slower
 from agent.warm import ensure_warm
-from tests.unit.agent.bench.bench_kit import steady
+from tests.unit.agent.bench.bench_kit import VOID, steady
 from tests.unit.agent.inference import bundle_kit as kit
+from wire.trial import TrialRecord
 
 
 def run(*arguments: object) -> Any:
@@ -34,6 +36,11 @@ def run(*arguments: object) -> Any:
         (["--threads", "2,2"], "a number stands twice"),
         (["--scenario", "offline", "--batch", "2048"], "whole numbers from 1 to 1024"),
         (["--threads", "1,2", "--compare", "."], "--compare takes one point"),
+        (["--scenario", "server", "--rate-hz", "nan"], "nan: a finite number is expected"),
+        (["--scenario", "server", "--rate-hz", "-1"], "is not in the range"),
+        (["--scenario", "paced", "--period-ms", "nan"], "nan: a finite number is expected"),
+        (["--scenario", "paced", "--bound-ms", "nan"], "nan: a finite number is expected"),
+        (["--scenario", "paced", "--bound-ms", "inf"], "inf: a finite number is expected"),
     ],
 )
 def test_options_that_do_not_go_together_are_a_usage_error(tmp_path: Path, options: list[str], says: str) -> None:
@@ -67,6 +74,76 @@ def test_a_saved_record_that_is_none_ends_before_anything_is_measured(tmp_path: 
     save([steady(10**6), steady(10**6)], tmp_path / "two.json")
     found = run(tmp_path / "b", "--compare", tmp_path / "two.json")
     assert "holds 2 records" in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    ("saved", "says"),
+    [
+        ({"scenario": "offline"}, "the scenarios differ (single_stream and offline)"),
+        ({"outcome": "failed", "error": "worker_crashed"}, "the other was not measured"),
+        ({"flags": (VOID,)}, "the speed of the other is void (probe_invalid)"),
+    ],
+)
+def test_a_saved_record_that_allows_no_verdict_ends_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, saved: dict[str, Any], says: str
+) -> None:
+    kit.write_bundle(tmp_path / "b")
+    save([steady(10**6, **saved)], tmp_path / "r.json")
+    monkeypatch.setattr("agent.bench.bench", lambda *_: pytest.fail("measured"))
+    found = run(tmp_path / "b", "--compare", tmp_path / "r.json")
+    assert isinstance(found.exception, NoVerdict)
+    assert "nothing was measured: " in str(found.exception)
+    assert says in str(found.exception)
+
+
+def test_a_place_where_no_file_can_be_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kit.write_bundle(tmp_path / "b")
+    monkeypatch.setattr("agent.bench.bench", lambda *_: pytest.fail("measured"))
+    found = run(tmp_path / "b", "--out", tmp_path / "missing" / "r.json")
+    assert isinstance(found.exception, ConfigurationError)
+    assert "there is no folder" in str(found.exception)
+
+
+def test_a_record_that_could_not_be_written_is_printed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kit.write_bundle(tmp_path / "b")
+
+    def fill_the_disk(*_: Any) -> TrialRecord:
+        (tmp_path / "r.json").mkdir()
+        return steady(10**6)
+
+    monkeypatch.setattr("agent.bench.bench", fill_the_disk)
+    found = run(tmp_path / "b", "--out", tmp_path / "r.json", "--json")
+    assert isinstance(found.exception, ConfigurationError)
+    assert json.loads(found.stdout)["variant"] == "onnx-float"
+
+
+def test_with_a_configuration_it_measures_as_that_agent_would(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kit.write_bundle(tmp_path / "b")
+    (tmp_path / "agent.yaml").write_text(
+        "{fleet: yard, device: barn-1, trusted_keys: {'0123456789abcdef': " + "A" * 43 + "=}, state_dir: state, "
+        "threads: 3, memory_cap_bytes: 268435456, emulated: true, engines_allowed: [litert], host_lock: lock, "
+        "workers: {nice: 7, cores: [0]}}"
+    )
+    seen: list[BenchOptions] = []
+
+    def look(_: Path, options: BenchOptions, __: object) -> TrialRecord:
+        seen.append(options)
+        return steady(10**6)
+
+    monkeypatch.setattr("agent.bench.bench", look)
+    run(tmp_path / "b", "--config", tmp_path / "agent.yaml")
+    run(tmp_path / "b", "--config", tmp_path / "agent.yaml", "--threads", "2")
+    own, other = (options.context for options in seen)
+    assert (own.fleet, own.device, own.threads, own.memory_cap_bytes) == ("yard", "barn-1", 3, 268435456)
+    assert (own.emulated, own.engines_allowed, own.lock_path) == (True, ("litert",), tmp_path / "lock")
+    assert own.workers is not None
+    assert (own.workers.nice, own.workers.cores, own.work_dir) == (7, (0,), None)
+    assert other.threads == 2
+    assert not (tmp_path / "state").exists()
 
 
 def test_the_verdict_becomes_the_exit_code() -> None:

@@ -64,6 +64,7 @@ def test_there_is_no_verdict_where_numbers_mean_nothing(
         ({"grade": "quick"}, {}, "grade differs: quick and normal"),
         ({"threads": 2}, {}, "threads differs: 2 and 1"),
         ({"emulated": True}, {}, "emulated differs"),
+        ({"emulated": True}, {"emulated": True}, "emulated: this device's limits are imposed by configuration"),
         ({"engine_version": "2.0"}, {}, "engine differs: onnxruntime 2.0 and onnxruntime 1.0"),
         ({"flags": (DOUBT,)}, {}, "busy_host (the bundle): measure when it is idle"),
         ({"flags": (DOUBT,)}, {"flags": (DOUBT,)}, "busy_host (both)"),

@@ -42,7 +42,8 @@ def in_a_child(folder: Path, **settings: str) -> dict[str, Any]:
     """Return what the kernels in `folder` give in a fresh process."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "PYTHONPATH": str(ROOT), **settings}
     command = [sys.executable, "-m", "tests.unit.agent.inference.forms_child"]
-    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False, timeout=120)
+    # To compile all kernels takes more than a minute of a processor, which tests share.
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False, timeout=600)
     assert ended.returncode == 0, ended.stderr.decode()
     told: dict[str, Any] = json.loads(ended.stdout)
     return {**told, "stderr": ended.stderr.decode()}

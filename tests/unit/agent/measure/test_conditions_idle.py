@@ -96,3 +96,13 @@ def test_little_is_written(tmp_path: Path) -> None:
     for half_hour in range(60):
         idle.note(moment(45.678), half_hour * HOUR_S / 2)
     assert len(json.loads((tmp_path / "idle.json").read_bytes())) == 48  # those of a day
+
+
+def test_who_only_reads_leaves_the_agents_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "idle.json"
+    known = json.dumps([[hour * HOUR_S, 45.0] for hour in range(3)])
+    path.write_text(known)
+    idle = IdleTemperature(path, keeps=False)
+    idle.note(moment(60.0), 5 * HOUR_S)
+    assert idle.celsius(5 * HOUR_S) == 45.0
+    assert path.read_text() == known

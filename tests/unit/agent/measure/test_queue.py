@@ -12,7 +12,7 @@ from agent.errors import WorkerNotStarted
 from agent.measure import queue, session
 from agent.measure.flags import REMEDIES
 from agent.measure.orders import Result
-from agent.measure.process import Answer, run_worker
+from agent.measure.process import Answer, Canceled, run_worker
 from agent.measure.queue import measure_group
 from agent.measure.record import Measured, flags_of, process_medians
 from agent.measure.session import STARTS, MeasureContext
@@ -117,6 +117,37 @@ def test_cancelling_yields_nothing_more(tmp_path: Path) -> None:
     assert list(measure_group([request("a", digest)], {digest: tmp_path / "b"}, {}, ended, cancel)) == []
 
 
+def test_what_was_measured_before_it_was_cancelled_is_kept_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first variant is complete, the second one was timed and not more, the third could not be measured."""
+    kinds: list[str] = []
+
+    def worker(order: Any, *_: Any, **__: Any) -> Answer:
+        kinds.append(order.kind)
+        if kinds.count("memory") == 2:
+            raise Canceled
+        return Answer(Result(outcome="ok", replicate=replicate(100) if order.kind == "measure" else None))
+
+    monkeypatch.setattr(session, "run_worker", worker)
+    monkeypatch.setattr(queue, "wait_until_at_rest", lambda *_: (0.0, ()))
+    requests = [request("a", "a" * 64), request("b", "b" * 64), request("gone", "c" * 64)]
+    bundles = {"a" * 64: tmp_path, "b" * 64: tmp_path}
+    records = measured(requests, bundles, {}, keeps_interrupted=True)
+    assert {name: record.outcome for name, record in records.items()} == {
+        "a": "measured",
+        "b": "failed",
+        "gone": "failed",
+    }
+    assert records["b"].error == "trial_interrupted: timed processes so far: 3; measure again"
+    assert len(records["b"].replicates) == 3
+    assert records["b"].validity is not None
+    assert (records["b"].validity.valid, records["b"].validity.reasons) == (False, ("trial_interrupted",))
+    assert records["gone"].error.startswith("not_found")
+    kinds.clear()
+    assert list(measured(requests, bundles, {})) == ["a"]
+
+
 def replicate(latency_ns: int, *flags: str) -> Replicate:
     samples = Samples.pack([latency_ns] * 9)
     phases = dict.fromkeys(("total_ns", "pre_ns", "infer_ns", "post_ns", "warm_up_ns"), samples)
@@ -216,6 +247,15 @@ def test_quick_begins_no_further_process_that_might_break_its_six_seconds(
     slow = [replicate(run_ns, "disturbed"), replicate(run_ns * 5 // 4, "disturbed")] * 3
     _, records = played(monkeypatch, tmp_path, {"c": slow})
     assert len(records["c"].replicates) == processes
+
+
+def test_where_the_control_goes_on_all_go_on_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Processes of the control alone would be compared with those of another time."""
+    wide = [replicate(value) for value in (100, 150, 100, 150, 100)]
+    still = [replicate(90)]
+    started, records = played(monkeypatch, tmp_path, {"c": wide, "v": still, "w": still})
+    assert started[9:] == ["w", "v", "c", "c", "v", "w"]
+    assert [len(record.replicates) for record in records.values()] == [5, 5, 5]
 
 
 def test_a_void_process_is_replaced_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,54 +2,17 @@
 
 import gc
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from agent.serve import loop
 from agent.serve.channel import Channel, encode_header
-from agent.serve.commands import CommandReader
-from agent.serve.orders import ServeOrder
 from agent.warm import ensure_warm
 from tests.unit.agent.inference import bundle_kit as kit
-
-
-class Running:
-    """A loop in a thread of this process, and what it says."""
-
-    def __init__(self, folder: Path, **order: Any) -> None:
-        kit.write_bundle(folder / "b")
-        self.said: list[dict[str, Any]] = []
-        self.commands, theirs = socket.socketpair()
-        with theirs:
-            reader = CommandReader(theirs.fileno())
-        serving = loop.ServingLoop(ServeOrder(bundle_dir=folder / "b", **order), reader, self._hear)
-        self._thread = threading.Thread(target=serving.run, daemon=True)
-        self._thread.start()
-
-    def _hear(self, event: str, **fields: Any) -> None:
-        self.said.append({"event": event, **fields})
-
-    def attach(self, end: socket.socket) -> None:
-        with end:
-            socket.send_fds(self.commands, [b'{"do": "attach"}\n'], [end.fileno()])
-
-    def end(self) -> None:
-        self.commands.close()
-        self.join()
-
-    def join(self) -> None:
-        self._thread.join(timeout=30)
-        assert not self._thread.is_alive()
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return what each line counted; those without queries left out."""
-        told = [said["workload_metrics"] for said in self.said if said["event"] == "metrics"]
-        return [counted for counted in told if counted["queries"]]
+from tests.unit.agent.serve.running import Running
 
 
 @pytest.fixture(autouse=True)

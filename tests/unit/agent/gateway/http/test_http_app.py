@@ -173,6 +173,7 @@ def test_other_methods_are_refused(served: Served, method: str, path: str, allow
     [
         ("bad_query", 422),
         ("batch_too_long", 413),
+        ("query_out_of_memory", 413),
         ("queue_full", 429),
         ("no_worker", 503),
         ("query_timeout", 504),

@@ -162,9 +162,10 @@ def test_a_file_waits_until_there_is_a_worker(watched: Watched) -> None:
     assert watched.files("rejected") == []
 
 
-def test_a_file_that_ends_workers_is_rejected_the_third_time(watched: Watched) -> None:
+@pytest.mark.parametrize("reason", ["worker_ended", "query_out_of_memory"])
+def test_a_file_that_ends_workers_is_rejected_the_third_time(watched: Watched, reason: str) -> None:
     watched.intake.answer = lambda query: (
-        Outcome(reason="worker_ended", asked=True) if query.origin["file"] == "a.json" else ANSWERED
+        Outcome(reason=reason, asked=True) if query.origin["file"] == "a.json" else ANSWERED
     )
     watched.put("a.json", mtime_s=1)
     watched.put("b.json", mtime_s=2)

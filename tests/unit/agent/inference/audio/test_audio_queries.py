@@ -37,12 +37,18 @@ def test_floats_are_taken_as_they_are(dtype: str) -> None:
 
 def test_a_channel_axis_of_one_may_stand_there() -> None:
     pre, query = specified(samples=SAMPLES), tone(SAMPLES)
-    np.testing.assert_array_equal(features(pre, query[np.newaxis]), features(pre, query))
+    stereo = np.stack([query, -query], axis=1)
+    for mono in (query[np.newaxis], query[:, np.newaxis], stereo[:, :1]):
+        np.testing.assert_array_equal(features(pre, mono), features(pre, query))
+        np.testing.assert_array_equal(reference(pre, mono), reference(pre, query))
+    one = specified(samples=SAMPLES, resize="pad")
+    np.testing.assert_array_equal(features(one, np.ones((1, 1))), features(one, np.ones(1)))
 
 
-def test_two_channels_are_refused_with_what_to_do() -> None:
-    with pytest.raises(BadQuery, match=r"one channel, given shape \(2, 1600\): mix"):
-        features(specified(samples=SAMPLES), np.zeros((2, SAMPLES)))
+@pytest.mark.parametrize("shape", [(2, SAMPLES), (SAMPLES, 2)])
+def test_two_channels_are_refused_with_what_to_do(shape: tuple[int, int]) -> None:
+    with pytest.raises(BadQuery, match=rf"one channel, given shape \({shape[0]}, {shape[1]}\): mix"):
+        features(specified(samples=SAMPLES), np.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1, 0), (0, 0), (2, 0), (0, SAMPLES), (1, 1, SAMPLES), (SAMPLES - 1,)])

@@ -64,6 +64,7 @@ def test_levels_are_normalised_cast_and_quantised(
     dtype: Any, layout: Any, colour: Any, fit: Any, scale: float, zero_point: int
 ) -> None:
     whole = dtype.endswith("int8")
+    zero_point = abs(zero_point) if dtype == "uint8" else zero_point
     affine = spec.Quantisation(scale=scale, zero_point=zero_point) if whole else None
     numbers = {name: (numbers[:1] if colour == "grey" else numbers) for name, numbers in FIELDS.items()}
     fields = {"layout": layout, "colour": colour, "fit": fit, "scale": 1 / 255, **numbers}
@@ -209,7 +210,7 @@ def test_a_grey_model_may_have_no_axis_of_channels() -> None:
     [
         ({"dtype": "uint8"}, "gives no quantisation"),
         ({"dtype": "float16", "scale": 1000.0}, "too large for float16"),
-        ({"deviation": (1e-300,), "scale": 1e30}, "too large for float32"),
+        ({"mean": (-3e38,), "scale": 1e36}, "too large for float32"),
     ],
 )
 def test_levels_that_the_dtype_cannot_hold(fields: Any, says: str) -> None:
@@ -220,10 +221,12 @@ def test_levels_that_the_dtype_cannot_hold(fields: Any, says: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"dtype": "int64"}, "the input is int64"),
+        ({"dtype": "int64"}, "the input 'x' is int64"),
         ({"layout": "NHWC", "input": spec.TensorSpec(name="x", shape=(-1, 3, 4, 4))}, r"picture has \(-1, 4, 4, 3\)"),
         ({"antialias": True, "interpolation": "area"}, "antialias goes with bilinear"),
         ({"fit": "crop"}, "short_edge"),
+        ({"fit": "stretch", "short_edge": 8}, "short_edge goes with crop: stretch"),
+        ({"fit": "letterbox", "short_edge": 8}, "short_edge goes with crop: letterbox"),
         ({"mean": (1.0, 2.0)}, "mean has 2 numbers"),
         ({"deviation": (0.0,)}, "above 0"),
     ],

@@ -16,39 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agent.errors import BadQuery
-from agent.inference.pre import picture
-from agent.inference.pre.picture import DecoderMissing, check_head, decode_picture
+from agent.inference.pre.files import jpeg, png
+from agent.inference.pre.picture import DecoderMissing, check_head
 from tests.unit.agent.inference.image import kit
+from tests.unit.agent.inference.image.file_kit import chunk, decoded, file_of
 
 pillow: Any = pytest.importorskip("PIL.Image")
 Bytes = NDArray[np.uint8]
-DECODERS = ("opencv", "pillow")
-
-
-@pytest.fixture(params=DECODERS)
-def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """OpenCV, which is asked first, or Pillow, as where OpenCV is not installed."""
-    name: str = request.param
-    if name == "pillow":
-        monkeypatch.setitem(sys.modules, "cv2", None)
-    return name
-
-
-def file_of(pixels: NDArray[Any], kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
-    held = io.BytesIO()
-    image = pillow.fromarray(pixels)
-    (image if mode is None else image.convert(mode)).save(held, kind, **options)
-    return held.getvalue()
-
-
-def decoded(content: bytes) -> NDArray[Any]:
-    """Return the pixels as RGB."""
-    pixels, order = decode_picture(np.frombuffer(content, dtype=np.uint8))
-    return pixels if order == "rgb" else pixels[:, :, ::-1]
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def png_sixteen(pixels: NDArray[Any], colour: int) -> bytes:
@@ -175,7 +149,7 @@ def test_a_damaged_png_is_refused_wherever_the_damage_is() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from([b"", picture.JPEG_START, picture.PNG_START]), st.binary(max_size=80))
+@given(st.sampled_from([b"", jpeg.START, png.START]), st.binary(max_size=80))
 def test_any_bytes_are_refused_or_have_a_head(start: bytes, rest: bytes) -> None:
     try:
         head = check_head(start + rest)

@@ -63,13 +63,19 @@ def _group(points: int, seed: int) -> list[Any]:
 
 
 def _suppress(points: int, seed: int) -> list[Any]:
-    return Suppression(*some_boxes(points, seed), classes=CLASSES).arguments(0.4, points)
+    return Suppression(*some_boxes(points, seed), classes=CLASSES, outside=[*range(0, points, 3)]).arguments(0.4, 2)
+
+
+def _mark(points: int, seed: int) -> list[Any]:
+    boxes, _ = some_boxes(points, seed)
+    geometry = np.array([0.5, 0.25, 20.0, 10.0, 60.0, 80.0])
+    return [boxes, np.array([0, points, 0]), geometry, np.ones(points, np.int32)]
 
 
 def _place(points: int, seed: int) -> list[Any]:
     boxes, classes = some_boxes(points, seed)
     random = np.random.default_rng(seed)
-    gone, geometry = random.integers(0, 2, points).astype(np.int32), np.array([0.5, 0.25, 3.0, 0.0, 90.0, 80.0])
+    gone, geometry = random.integers(0, 3, points).astype(np.int32), np.array([0.5, 0.25, 3.0, 0.0, 90.0, 80.0])
     room = np.zeros((points, 4)), np.zeros(points), np.zeros(points, np.int64)
     return [boxes, random.random(points, dtype=np.float32), classes, gone, geometry, np.array([0, points, 0]), *room]
 
@@ -104,6 +110,7 @@ MADE: dict[str, Callable[[int, int], list[Any]]] = {
     "gather_all": _gather_all,
     "gather_best": _gather_best,
     "group_by_class": _group,
+    "mark_outside": _mark,
     "order_by_score": _order,
     "pick_nearest": _nearest,
     "place_boxes": _place,

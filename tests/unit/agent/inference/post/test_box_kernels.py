@@ -1,5 +1,7 @@
 """Candidates, order, suppression and the way back, each against plain numpy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +11,8 @@ from numpy.typing import NDArray
 
 from agent.inference.kernels.boxes.order import group_by_class, order_by_score
 from agent.inference.kernels.boxes.scores import BLOCK, best_of_columns, best_of_rows
-from agent.inference.kernels.boxes.suppress import place_boxes, single_below
-from tests.unit.agent.inference.post.box_kit import Suppression, kept_by_numpy, some_boxes
+from agent.inference.kernels.boxes.suppress import mark_outside, place_boxes, single_below
+from tests.unit.agent.inference.post.box_kit import LETTERBOX, Suppression, kept_by_numpy, placed_by_numpy, some_boxes
 
 Floats = NDArray[np.float32]
 NAN, INF = np.float32(np.nan), np.float32(np.inf)
@@ -95,6 +97,18 @@ def test_of_a_class_no_more_than_the_most_are_looked_for() -> None:
     assert suppression.kept(0.5, most=7) == suppression.kept(0.5)[:7]
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 60), st.integers(0, 10_000), st.integers(1, 9), st.booleans())
+def test_boxes_outside_are_not_counted_and_strike_all_the_same(
+    count: int, seed: int, most: int, agnostic: bool
+) -> None:
+    boxes, classes = some_boxes(count, seed, spread=300.0)
+    outside = np.random.default_rng(seed).permutation(count)[: count // 2].tolist()
+    kept = Suppression(boxes, classes, agnostic=agnostic, outside=outside).kept(0.3, most)
+    wanted = [rank for rank in kept_by_numpy(boxes, classes, 0.3, agnostic) if rank not in outside]
+    assert kept == wanted[:most]
+
+
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.45, 0.5, 0.7, 1.0, 0.0])
 def test_the_threshold_in_float32_decides_as_the_one_in_float64(threshold: float) -> None:
     single = np.float32(single_below(threshold))
@@ -103,19 +117,15 @@ def test_the_threshold_in_float32_decides_as_the_one_in_float64(threshold: float
     assert [float(value) > threshold for value in around] == [bool(value > single) for value in around]
 
 
-def placed(boxes: list[list[float]], geometry: list[float], most: int = 10) -> list[list[float]]:
+def placed(boxes: list[list[float]], geometry: Any, most: int = 10) -> list[list[float]]:
     columns = np.ascontiguousarray(np.array(boxes, dtype=np.float32).T)
     counters, out = np.array([0, len(boxes), 0]), np.zeros((most, 4))
-    scored = np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.int32), np.zeros(len(boxes), np.int32)
-    place_boxes(
-        columns, *scored, np.array(geometry, dtype=np.float64), counters, out, np.zeros(most), np.zeros(most, np.int64)
-    )
+    scored = np.ones(len(boxes), np.float32), np.zeros(len(boxes), np.int32), np.ones(len(boxes), np.int32)
+    where = np.array(geometry, dtype=np.float64)
+    mark_outside(columns, counters, where, scored[-1])
+    place_boxes(columns, *scored, where, counters, out, np.zeros(most), np.zeros(most, np.int64))
     found: list[list[float]] = out[: counters[2]].tolist()
     return found
-
-
-LETTERBOX = [0.5, 0.5, 0.0, 140.0, 1280.0, 720.0]
-"""720p in 640 x 640: half the size, 140 rows of padding above and below."""
 
 
 def test_boxes_go_back_through_the_letterbox_and_are_cut_at_the_edges() -> None:
@@ -128,6 +138,15 @@ def test_a_box_in_the_padding_is_dropped_and_does_not_count() -> None:
         [0, 0, 4, 4],
         [4, 0, 8, 4],
     ]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 40), st.integers(0, 10_000), st.floats(0.2, 3), st.floats(-50, 50))
+def test_the_way_back_is_the_rule_word_by_word(count: int, seed: int, scale: float, offset: float) -> None:
+    boxes, _ = some_boxes(count, seed)
+    geometry = [scale, scale / 2, offset, -offset, 40.0, 30.0]
+    corners, shown = placed_by_numpy(boxes, geometry)
+    assert placed(boxes.T.tolist(), geometry, most=count) == corners[shown].tolist()
 
 
 def test_without_geometry_boxes_stay_where_they_are() -> None:

@@ -28,6 +28,17 @@ def test_classes_that_reach_the_threshold_are_told() -> None:
     assert found.values == pytest.approx((0.9, 0.5))
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_score_of_the_threshold_reaches_it(threshold: float) -> None:
+    """As in float32, in which a model says it."""
+    below = float(np.nextafter(np.float32(threshold), np.float32(0)))
+    assert answer([threshold, below], activation="none", threshold=threshold).classes == (0,)
+
+
+def test_a_threshold_that_no_output_can_hold_is_not_reached() -> None:
+    assert answer([3e38, 1.0], activation="none", threshold=1e300).classes == ()
+
+
 def test_none_may_reach_it_and_the_best_class_is_known_all_the_same() -> None:
     found = answer([0.5, 0.2, 0.9], activation="none", threshold=0.95)
     assert (found.classes, found.labels, found.values, found.best) == ((), (), (), 2)

@@ -12,42 +12,13 @@ from pydantic import ValidationError
 
 from agent.errors import BadBundle
 from agent.inference.post import Answer, Surroundings, make_post
-from tests.unit.agent.inference.post.box_kit import kept_by_numpy
+from tests.unit.agent.inference.post.box_kit import LETTERBOX, NOWHERE, tensor, yolo
+from tests.unit.agent.inference.post.by_numpy import ACTIVATIONS, boxes_by_numpy, corners_of, same, sigmoid, softmax
 from wire import spec
 
 Floats = NDArray[np.float32]
-LETTERBOX = np.array([0.5, 0.5, 0.0, 140.0, 1280.0, 720.0])
-
-
-def sigmoid(values: Floats) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-values.astype(np.float64))))
-
-
-def softmax(values: Floats) -> NDArray[np.float64]:
-    powers = np.exp(values.astype(np.float64) - values.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-
-
-ACTIVATIONS: dict[str, Any] = {"none": lambda values: values.astype(np.float64), "sigmoid": sigmoid, "softmax": softmax}
-
-
-def boxes_by_numpy(corners: Floats, scores: Floats, post: spec.DetectionPost) -> Answer:
-    """The rule, word by word: corners (anchors, 4) in the model's pixels, scores (anchors, classes) activated."""
-    first = int(post.background)
-    numbers = range(first, scores.shape[1])
-    found = []
-    for anchor, row in enumerate(scores):
-        best = first + int(np.argmax(row[first:]))
-        found += [
-            (row[n], anchor, n) for n in (numbers if post.multi_label else [best]) if row[n] > post.score_threshold
-        ]
-    found.sort(key=lambda each: -each[0])  # stable
-    found = found[: post.most_candidates]
-    boxes = np.array([corners[anchor] for _, anchor, _ in found], dtype=np.float32).reshape(-1, 4).T
-    classes = np.array([number for *_, number in found], dtype=np.int32)
-    kept = kept_by_numpy(boxes, classes, post.iou_threshold, post.class_agnostic)[: post.most]
-    values = tuple(float(found[rank][0]) for rank in kept)
-    return Answer(values, tuple(int(classes[rank]) for rank in kept), (), tuple(map(tuple, boxes.T[kept].tolist())))
+CUTTING = (0.5, 0.25, 30.0, 40.0, 60.0, 80.0)
+"""Of boxes within 100 pixels, most lie outside the query."""
 
 
 def head(anchors: int, classes: int, seed: int) -> tuple[Floats, Floats]:
@@ -57,37 +28,13 @@ def head(anchors: int, classes: int, seed: int) -> tuple[Floats, Floats]:
     return np.hstack([centres, sizes]).astype(np.float32), random.normal(size=(anchors, classes)).astype(np.float32)
 
 
-def corners_of(boxes: Floats) -> Floats:
-    wide = boxes.astype(np.float64)
-    half = wide[:, 2:] / 2
-    return np.hstack([wide[:, :2] - half, wide[:, :2] + half]).astype(np.float32)
-
-
-def tensor(name: str, *shape: int) -> spec.TensorSpec:
-    return spec.TensorSpec(name=name, shape=shape)
-
-
-def same(given: Answer, wanted: Answer) -> None:
-    assert given.classes == wanted.classes
-    np.testing.assert_allclose(given.values, wanted.values, rtol=1e-6)
-    np.testing.assert_allclose(
-        np.reshape(given.boxes, (-1, 4)), np.reshape(wanted.boxes, (-1, 4)), rtol=1e-5, atol=1e-4
-    )
-
-
-def yolo(raw: Floats, geometry: Any = None, **fields: Any) -> Answer:
-    """Answer one output; its shape is the specification's."""
-    post = spec.DetectionPost(output=tensor("head", *raw.shape), **fields)
-    return make_post(post, Surroundings(geometry=geometry)).finish([raw])
-
-
 RULES = st.fixed_dictionaries(
     {
         "activation": st.sampled_from(["none", "sigmoid", "softmax"]),
         "score_threshold": st.sampled_from([0.0, 0.3, 0.6]),
         "iou_threshold": st.sampled_from([0.2, 0.45]),
         "most_candidates": st.sampled_from([10, 1000]),
-        "most": st.sampled_from([5, 100]),
+        "most": st.sampled_from([1, 5, 100]),
         "class_agnostic": st.booleans(),
         "background": st.booleans(),
         "multi_label": st.booleans(),
@@ -96,18 +43,36 @@ RULES = st.fixed_dictionaries(
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 60), st.integers(2, 5), st.integers(0, 1000), RULES, st.booleans())
+@given(
+    st.integers(1, 60),
+    st.integers(2, 5),
+    st.integers(0, 1000),
+    RULES,
+    st.booleans(),
+    st.sampled_from([NOWHERE, CUTTING]),
+    st.booleans(),
+)
 def test_a_head_without_objectness_in_both_layouts(
-    anchors: int, classes: int, seed: int, rules: dict[str, Any], first: bool
+    anchors: int,
+    classes: int,
+    seed: int,
+    rules: dict[str, Any],
+    first: bool,
+    geometry: tuple[float, ...],
+    holes: bool,
 ) -> None:
     boxes, raw = head(anchors, classes, seed)
     if rules["activation"] == "none":
-        raw = sigmoid(raw).astype(np.float32)
+        raw = sigmoid(raw).round(1).astype(np.float32)  # some are the threshold
+    if holes:
+        raw[np.random.default_rng(seed).random(raw.shape) < 0.2] = np.nan
     rows = np.hstack([boxes, raw])
     given = np.ascontiguousarray(rows if first else rows.T)[np.newaxis]
     post = spec.DetectionPost(output=tensor("head", *given.shape), anchors_first=first, **rules)
-    scores = ACTIVATIONS[rules["activation"]](raw).astype(np.float32)
-    same(make_post(post, Surroundings()).finish([given]), boxes_by_numpy(corners_of(boxes), scores, post))
+    with np.errstate(invalid="ignore"):  # of an anchor that has nothing but holes
+        scores = ACTIVATIONS[rules["activation"]](raw).astype(np.float32)
+    surroundings = Surroundings(geometry=np.array(geometry))
+    same(make_post(post, surroundings).finish([given]), boxes_by_numpy(corners_of(boxes), scores, post, geometry))
 
 
 @settings(deadline=None, max_examples=30)
@@ -142,13 +107,11 @@ def test_corners_that_run_from_0_to_1(count: int, seed: int, order: Any) -> None
     )  # fmt: skip
     geometry = np.array([1.0, 1.0, 0.0, 0.0, 320.0, 240.0])
     given = make_post(post, Surroundings(geometry=geometry.copy()))
-    geometry = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     factor = np.array([320, 240, 320, 240], dtype=np.float64)
-    wanted = boxes_by_numpy((shares * factor).astype(np.float32), softmax(raw).astype(np.float32), post)
-    cut = np.clip(np.reshape(wanted.boxes, (-1, 4)), 0, factor)
-    there = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
-    answer = given.finish([np.ascontiguousarray(shares[:, columns])[np.newaxis], raw[np.newaxis]])
-    np.testing.assert_allclose(np.reshape(answer.boxes, (-1, 4)), cut[there], rtol=1e-5, atol=1e-4)
+    wanted = boxes_by_numpy(
+        (shares * factor).astype(np.float32), softmax(raw).astype(np.float32), post, tuple(geometry.tolist())
+    )
+    same(given.finish([np.ascontiguousarray(shares[:, columns])[np.newaxis], raw[np.newaxis]]), wanted)
 
 
 def ssd(folder: Path, anchors: Floats, offsets: Floats, scores: Floats, **fields: Any) -> Answer:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.inference.kernels.windows.blocks import block_room, block_size
 from tests.unit.agent.inference.series.plain import Doubles
 
 CHANNELS = 3
@@ -35,9 +36,14 @@ def cut(points: int, seed: int) -> list[Any]:
     return [values(4 * points, seed), points, numbers, np.zeros((4, CHANNELS, points), dtype=np.float32)]
 
 
-def apart(points: int, seed: int) -> list[Any]:
-    room = np.zeros((4, CHANNELS, points), dtype=np.float32)
-    return [values(4 * points, seed), points, np.array([0.0, 1e-8]), np.zeros(3), room]
+def in_blocks(points: int, seed: int) -> list[Any]:
+    """Windows of two blocks every other seed, else of one; from 17 points on more than are taken at once."""
+    hop, length = (points, 2 * points) if seed % 2 else (2 * points + 1, 2 * points)
+    recording, windows = values(100 * points, seed), (98 * points) // hop + 1
+    room, rule = block_room(CHANNELS, windows, length, hop), np.array([0.0, 1e-8])
+    room[:] = 0.0
+    out = np.zeros((windows, CHANNELS, length), dtype=np.float32)
+    return [recording, hop, block_size(length, hop), rule, room, out]
 
 
 def pushed(points: int, seed: int) -> list[Any]:
@@ -57,5 +63,6 @@ MADE: dict[str, Callable[[int, int], list[Any]]] = {
     "sliding_deviations": sliding([0.0, 1e-8]),
     "sliding_ranges": sliding([0.0, 1.0, 1e-8]),
     "cut_windows": cut,
-    "cut_apart": apart,
+    "cut_blocks": in_blocks,
+    "count_unusable": lambda points, seed: [np.where(values(points, seed) > 9, np.nan, values(points, seed))],
 }

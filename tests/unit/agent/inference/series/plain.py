@@ -26,3 +26,13 @@ def series_pre(channels: int = 2, length: int = 5, **fields: Any) -> SeriesPre:
 def made(pre: SeriesPre, **place: Any) -> Series:
     """Return the device's pre-processing for it."""
     return Series(pre, Place({"x": pre.input.shape}, **place))
+
+
+def made_up(channels: int, length: int, beyond: int, seed: int) -> Doubles:
+    return np.random.default_rng(seed).normal(size=(channels, length + beyond))
+
+
+def windows_of(values: Doubles, length: int, hop: int) -> Doubles:
+    """Return the windows, shape (windows, channels, length)."""
+    view = np.lib.stride_tricks.sliding_window_view(values, length, axis=1)[:, ::hop]
+    return np.ascontiguousarray(view.transpose(1, 0, 2))

@@ -40,6 +40,30 @@ def test_gaps_are_repaired_over_the_whole_recording_which_stays_as_it_is() -> No
     assert np.isnan(recording[0, 2])
 
 
+@pytest.mark.parametrize("place", [5, 38])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e101])
+def test_what_no_rule_repairs_is_refused_in_windows_and_behind_them(value: float, place: int) -> None:
+    recording = RANDOM.normal(size=(2, 39))  # windows of two blocks; two points lie in none
+    recording[1, place] = value
+    with pytest.raises(BadQuery, match="1 values"):
+        cut_recording(series_pre(length=16, normalise=ZScore()), recording, 8)
+
+
+def test_a_gap_is_repaired_where_sums_tell_of_it() -> None:
+    recording, whole = RANDOM.normal(size=(2, 40)), RANDOM.normal(size=(2, 40))
+    whole[:] = recording
+    recording[0, 20], whole[0, 20] = np.nan, (recording[0, 19] + recording[0, 21]) / 2
+    pre = series_pre(length=16, nan="interpolate", normalise=ZScore())
+    np.testing.assert_allclose(cut_recording(pre, recording, 8), cut_recording(pre, whole, 8), rtol=1e-6, atol=1e-6)
+
+
+def test_numbers_that_only_look_too_large_are_taken() -> None:
+    recording = RANDOM.normal(size=(2, 40))
+    windows = cut_recording(series_pre(length=16, normalise=ZScore()), recording, 8)
+    large = cut_recording(series_pre(length=16, normalise=ZScore()), recording * 1e99, 8)
+    np.testing.assert_allclose(large, windows, rtol=1e-5, atol=1e-5)
+
+
 def test_the_result_goes_where_it_is_wanted() -> None:
     out = np.zeros((3, 2, 5), dtype=np.float32)
     assert cut_recording(series_pre(), np.ones((2, 7), np.float32), 1, out) is out

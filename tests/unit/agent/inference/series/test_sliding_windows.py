@@ -1,4 +1,4 @@
-"""Overlapping windows against numpy's `sliding_window_view`: offsets, spikes, few and many that overlap."""
+"""Windows that share many points against numpy's `sliding_window_view`: offsets, spikes."""
 
 from typing import Any
 
@@ -7,28 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.inference.kernels.windows.sliding import cut_apart, cut_windows, sliding_deviations, sliding_ranges
-from tests.unit.agent.inference.series.plain import Doubles
+from agent.inference.kernels.windows.sliding import cut_windows, sliding_deviations, sliding_ranges
+from tests.unit.agent.inference.series.plain import Doubles, made_up, windows_of
 
 few = settings(deadline=None, max_examples=60)
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(1, 80), st.integers(0, 200), st.integers(0, 2**31))
 """Channels, length, hop, points beyond the first window, seed."""
 
 
-def windows_of(values: Doubles, length: int, hop: int) -> Doubles:
-    """Return the windows, shape (windows, channels, length)."""
-    view = np.lib.stride_tricks.sliding_window_view(values, length, axis=1)[:, ::hop]
-    return np.ascontiguousarray(view.transpose(1, 0, 2))
-
-
 def numbers(kernel: Any, values: Doubles, length: int, hop: int, rule: list[float]) -> Doubles:
     normal = np.full(((values.shape[1] - length) // hop + 1, len(values), 3), np.nan)
     kernel(values, length, hop, np.array(rule), np.full((3, length), np.nan), normal)
     return normal
-
-
-def made_up(channels: int, length: int, beyond: int, seed: int) -> Doubles:
-    return np.random.default_rng(seed).normal(size=(channels, length + beyond))
 
 
 @few
@@ -77,15 +67,3 @@ def test_windows_are_cut_and_brought_to_scale(size: tuple[int, ...]) -> None:
     cut_windows(values, hop, normal, out)
     centre, divisor, offset = np.moveaxis(normal, 2, 0)[..., None]
     np.testing.assert_allclose(out, (windows - centre) / divisor + offset, rtol=1e-6, atol=1e-6)
-
-
-@few
-@given(sizes, st.sampled_from([0.0, 1e9]), st.sampled_from([0, 1]))
-def test_windows_apart_are_the_same_as_windows_that_share(size: tuple[int, ...], offset: float, ddof: int) -> None:
-    channels, length, hop, beyond, seed = size
-    values = made_up(channels, length, beyond, seed) + offset
-    normal = numbers(sliding_deviations, values, length, hop, [ddof, 1e-3])
-    shared, apart = (np.full((len(normal), channels, length), np.nan, dtype=np.float32) for _ in range(2))
-    cut_windows(values, hop, normal, shared)
-    cut_apart(values, hop, np.array([ddof, 1e-3]), np.zeros(3), apart)
-    np.testing.assert_allclose(apart, shared, rtol=1e-5, atol=2e-3 if offset else 1e-6)

@@ -1,5 +1,6 @@
 """A tokeniser of whole words, made here, and a model that averages their vectors."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,43 @@ def tokeniser() -> Any:
 def save_tokeniser(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     tokeniser().save(str(path))
+    return path
+
+
+def save_far(path: Path, number: int) -> Path:
+    """Save a tokeniser whose word `far` has a number far from the others."""
+    written = json.loads(tokeniser().to_str())
+    written["model"]["vocab"]["far"] = number
+    path.write_text(json.dumps(written))
+    return path
+
+
+def without_unknown(words: list[str]) -> Any:
+    """Return a model of whole words whose unknown token is not among them."""
+    known = {word: number for word, number in WORDS.items() if word != "[UNK]"}
+    more = {word: len(WORDS) + place for place, word in enumerate(words)}
+    return models.WordLevel({**known, **more}, unk_token="[UNK]")
+
+
+BROKEN: dict[str, Any] = {
+    "words": without_unknown,
+    "pieces": lambda _: models.WordPiece({"good": 4}, unk_token="[UNK]"),
+    "pairs": lambda _: models.BPE({"g": 0}, [], unk_token="[UNK]"),
+    "unigrams": lambda _: models.Unigram([("good", -1.0)]),
+}
+"""Models that fail at words which they do not know."""
+
+
+def save_broken(path: Path, name: str, words: list[str] | None = None) -> Path:
+    made: Any = Tokenizer(BROKEN[name](words or []))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.save(str(path))
+    return path
+
+
+def save_letters(path: Path) -> Path:
+    """Save a tokeniser of two letters, which has no unknown token at all."""
+    Tokenizer(models.BPE({"[PAD]": 0, "a": 1, "b": 2}, [])).save(str(path))
     return path
 
 

@@ -1,5 +1,6 @@
 """Text into numbers of tokens: what is cut, padded, and refused."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from agent.errors import BadBundle, BadQuery, EngineUnavailable
 from agent.inference.pre import Place, make_pre
-from agent.inference.pre.text import Text, text_of
+from agent.inference.pre.text import Text, asked, text_of
 from controller.models.preprocess.text import token_inputs
 from tests.unit.agent.inference.text import kit
 from wire.spec import TextPre
+from wire.spec.text import UNKNOWN_TEXT
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,65 @@ def test_bundles_that_are_refused(fields: dict[str, Any], says: str, folder: Pat
     (folder / "binary.json").write_bytes(b"\xff\xfe")
     with pytest.raises(BadBundle, match=says):
         made(kit.text_pre(**fields), folder)
+
+
+@pytest.mark.parametrize("broken", kit.BROKEN)
+def test_a_tokeniser_that_fails_at_unknown_words_is_no_bundle(broken: str, tmp_path: Path) -> None:
+    kit.save_broken(tmp_path / "tokenizer.json", broken)
+    with pytest.raises(BadBundle, match=r"tokenizer\.json fails at words that it does not know: .*unknown token"):
+        made(kit.text_pre(), tmp_path)
+
+
+def test_a_tokeniser_whose_library_panics_is_no_bundle(tmp_path: Path) -> None:
+    """The error of a panic is none of `Exception`: it would end the worker."""
+    written = json.loads(kit.tokeniser().to_str())
+    written["post_processor"]["special_tokens"] = {}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(written))
+    with pytest.raises(BadBundle, match=r"tokenizer\.json fails at words"):
+        made(kit.text_pre(), tmp_path)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_is_no_fault_of_the_text_passes(error: type[BaseException]) -> None:
+    def ended() -> None:
+        raise error
+
+    with pytest.raises(error):
+        asked(ended)
+
+
+def test_a_tokeniser_without_an_unknown_token_drops_what_it_does_not_know(tmp_path: Path) -> None:
+    kit.save_letters(tmp_path / "tokenizer.json")
+    pre = kit.text_pre(special_tokens=False)
+    assert taken(pre, tmp_path, "abxa")[0] == [1, 2, 1, 0, 0, 0]
+    with pytest.raises(BadQuery, match="no token comes"):
+        made(pre, tmp_path).prepare(kit.query("xyz"))
+
+
+def test_a_word_without_a_token_is_a_bad_query_and_the_next_text_is_answered(tmp_path: Path) -> None:
+    """A vocabulary that happens to hold the words which are tried out."""
+    kit.save_broken(tmp_path / "tokenizer.json", "words", UNKNOWN_TEXT.split())
+    prepared = made(kit.text_pre(), tmp_path)
+    with pytest.raises(BadQuery, match=r"the tokeniser refuses the text: .*\[UNK\]"):
+        prepared.prepare(kit.query("unheard"))
+    prepared.prepare(kit.query("good"))
+    assert prepared.feeds[0][0, :2].tolist() == [4, 0]
+
+
+def test_padding_that_is_no_token_is_refused_and_any_token_is_taken(folder: Path, tmp_path: Path) -> None:
+    for number in (9, 2**40):
+        with pytest.raises(BadBundle, match=rf"pad_id is {number}: expected a token of tokenizer\.json, which has no"):
+            made(kit.text_pre(pad_id=number), folder)
+    assert taken(kit.text_pre(pad_id=8), folder, "bad")[0] == [2, 5, 3, 8, 8, 8]
+    kit.save_far(tmp_path / "tokenizer.json", 700)
+    assert taken(kit.text_pre(pad_id=700), tmp_path, "far")[0] == [2, 700, 3, 700, 700, 700]
+
+
+def test_a_token_s_number_that_the_input_does_not_hold_is_a_bad_query(tmp_path: Path) -> None:
+    kit.save_far(tmp_path / "tokenizer.json", 2**32 - 1)
+    prepared = made(kit.text_pre(input=kit.tensor("ids", "int32")), tmp_path)
+    with pytest.raises(BadQuery, match="does not fit the input, which is int32"):
+        prepared.prepare(kit.query("far"))
 
 
 def test_without_a_bundle_there_is_no_tokeniser() -> None:
