@@ -25,6 +25,12 @@ class NotFound(ControllerError):
     exit_code = 4
 
 
+class ConverterMissing(NotFound):
+    """A converter environment is not, or not wholly, installed; the text names the command that installs it."""
+
+    reason = "converter_missing"
+
+
 class UnusableModel(ControllerError):
     """A model or its data cannot be used: it does not load, has another shape, or is empty."""
 
@@ -36,6 +42,18 @@ class UnusableData(UnusableModel):
     """Calibration or evaluation data are missing, empty, or of another shape than the model takes."""
 
     reason = "data_unusable"
+
+
+class ConversionFailed(UnusableModel):
+    """A converter crashed, hung, took too much memory or left no result; the model was not converted."""
+
+    reason = "conversion_failed"
+
+
+class ConversionFlagged(UnusableModel):
+    """A conversion was made and answers otherwise than its source: it is kept beside the model and never deployed."""
+
+    reason = "conversion_flagged"
 
 
 class BrokerUnreachable(ControllerError):
@@ -85,3 +103,16 @@ class DiskFull(ControllerError):
 
     reason = "disk_full"
     exit_code = 12
+
+
+class ConverterNotInstalled(ControllerError):
+    """A converter environment could not be made: no network, a wrong digest, or packages that do not work here."""
+
+    reason = "converter_not_installed"
+    exit_code = 13
+
+
+class PythonMissing(ConverterNotInstalled):
+    """No Python of the version that a converter environment needs is found, or it can make no environments."""
+
+    reason = "python_missing"

@@ -99,9 +99,9 @@ def _is_method(node: Function | ast.ClassDef) -> bool:
 
 
 def _text_parameters(function: Function) -> list[str]:
-    """Return the positional parameters without `self`; those that are whole numbers (exit codes) lose their name."""
+    """Return the positional parameters without `self`; those that cannot be a reason lose their name."""
     arguments = function.args.posonlyargs + function.args.args
-    names = ["" if each.annotation and ast.unparse(each.annotation) == "int" else each.arg for each in arguments]
+    names = [each.arg if _may_be_reason(each.annotation) else "" for each in arguments]
     return names[1:] if names[:1] in (["self"], ["cls"]) else names
 
 
@@ -110,8 +110,15 @@ def _fields(node: ast.ClassDef) -> list[str]:
     if made is not None:
         return _text_parameters(made)
     return [
-        each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        each.target.id if _may_be_reason(each.annotation) else ""
+        for each in node.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
     ]
+
+
+def _may_be_reason(annotation: ast.expr | None) -> bool:
+    """Whether what is called a code or a reason could be one: whole numbers are exit codes, and Python has code too."""
+    return annotation is None or ast.unparse(annotation) not in ("int", "CodeType")
 
 
 def _given(source: Source, node: ast.AST, places: dict[str, dict[str, list[int]]]) -> Iterator[ast.expr]:

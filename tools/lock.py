@@ -1,7 +1,9 @@
 """Resolve one hash-checked lock per extra and Python version: `python -m tools.lock [--upgrade] [NAME ...]`.
 
 Decides: which locks there are, and that they agree: the largest is resolved first and the others prefer its versions.
-Leaves out: installing them (`tools/environment.py`). Versions already locked are kept unless `--upgrade` is given.
+Those of converter environments (`converters/NAME`) follow no other: each is alone in its environment. Leaves out:
+installing them (`tools/environment.py`, `controller model converters install`). Versions already locked are kept unless
+`--upgrade` is given.
 """
 
 import argparse
@@ -15,8 +17,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "locks"
 VERSIONS = ("3.11", "3.12", "3.13")
-ONLY_ON = {"train": ("3.11",)}
+ONLY_ON = {"tflite-runtime": ("3.11",), "train": ("3.11",)}
 """Extras whose packages have wheels, or were tried, on these versions alone."""
+
+CONVERTERS = {
+    "converters/torch": ("3.11",),
+    "converters/nvidia": ("3.11",),
+    "converters/onnx2tf": ("3.12", "3.13"),
+    "converters/tensorflow": ("3.11",),
+}
+"""Converter environments, made from the `.in` beside each lock, and the Python versions that they run on.
+
+`nvidia` is no environment: it is what the registry's torch needs besides, where the CPU build is not at hand."""
 
 CPU_BUILDS = LOCKS / "torch-cpu.txt"
 """Digests of the CPU builds, which the registry does not carry; they are laid before the registry's."""
@@ -34,21 +46,22 @@ TRAIN_NOTE = """\
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the locks; return the exit code."""
     parser = argparse.ArgumentParser(description="Resolve the locks.")
-    parser.add_argument("names", nargs="*", help="extras, or `base`; all where none is named")
+    parser.add_argument("names", nargs="*", help="extras, `base`, converters/NAME; default: all")
     parser.add_argument("--upgrade", action="store_true", help="take newer releases than those that are locked")
     options = parser.parse_args(arguments)
-    names = options.names or all_names()
-    if unknown := set(names) - set(all_names()):
-        parser.error(f"no such lock: {', '.join(sorted(unknown))}; there are {', '.join(all_names())}")
+    there_are = [*all_names(), *CONVERTERS]
+    names = options.names or there_are
+    if unknown := set(names) - set(there_are):
+        parser.error(f"no such lock: {', '.join(sorted(unknown))}; there are {', '.join(there_are)}")
     for version in VERSIONS:
         for name in names:
-            if version in ONLY_ON.get(name, VERSIONS):
+            if version in {**ONLY_ON, **CONVERTERS}.get(name, VERSIONS):
                 write_lock(name, version, options.upgrade)
     return 0
 
 
 def all_names() -> list[str]:
-    """Return the names of all locks, the one that the others follow first."""
+    """Return the names of the distribution's own locks, the one that the others follow first."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = sorted(project["optional-dependencies"])
     return ["dev", "base", *(extra for extra in extras if extra != "dev")]
@@ -66,23 +79,15 @@ def write_lock(name: str, version: str, upgrade: bool) -> None:
         subprocess.CalledProcessError: It cannot be resolved; uv has printed why.
     """
     path = lock_path(name, version)
-    _prefer_the_largest(path, version, upgrade)
-    command = [_uv(), "pip", "compile", "pyproject.toml", "locks/build.in", "--quiet", "--generate-hashes"]
-    command += [
-        "--constraint",
-        "locks/constraints.in",
-        "--no-header",
-        "--python-version",
-        version,
-        "--output-file",
-        str(path),
-    ]
-    command += [] if name == "base" else ["--extra", name]
-    command += ["--upgrade"] if upgrade and name == "dev" else []
+    _prefer(preferred_lock(name, version, upgrade), path)
+    command = [_uv(), "pip", "compile", *requirements(name), "--quiet", "--generate-hashes", "--no-header"]
+    command += ["--constraint", "locks/constraints.in", "--python-version", version, "--output-file", str(path)]
+    command += ["--upgrade"] if upgrade and (name == "dev" or name in CONVERTERS) else []
     subprocess.run(command, cwd=ROOT, check=True)
     text = with_cpu_builds(path.read_text())
     note = TRAIN_NOTE if any(pin in text for pin, _ in cpu_builds()) else ""
-    path.write_text(HEADER.format(name=name, version=version, path=path.relative_to(ROOT)) + note + text)
+    head = HEADER.format(name=name, version=version, path=path.relative_to(ROOT))
+    path.write_text(head + said_of_itself(name) + note + text)
     print(f"{path.relative_to(ROOT)}: {len(pins(text))} packages")
 
 
@@ -103,16 +108,34 @@ def pins(text: str) -> list[str]:
     return re.findall(r"^[a-z0-9][a-z0-9._-]*==[^ ;]+", text, flags=re.MULTILINE)
 
 
-def _prefer_the_largest(path: Path, version: str, upgrade: bool) -> None:
-    # uv prefers what stands in its output file, so the largest lock's pins are laid there before; pins alone, since uv
-    # would take over digests with them.
-    largest = lock_path("dev", version)
-    if path != largest:
-        sources = [largest]
-    else:
-        sources = [] if upgrade else [path, *(lock_path("dev", earlier) for earlier in _earlier(version))]
-    preferred = next((source.read_text() for source in sources if source.exists()), "")
-    path.write_text("\n".join(pins(preferred)) + "\n")
+def preferred_lock(name: str, version: str, upgrade: bool) -> Path | None:
+    """Return the lock whose versions are taken where they will do, or null where none is to be followed."""
+    largest, own = lock_path("dev", version), lock_path(name, version)
+    if name != "dev" and name not in CONVERTERS:
+        return largest if largest.exists() else None
+    earlier = () if name in CONVERTERS else (lock_path("dev", each) for each in _earlier(version))
+    return None if upgrade else next((path for path in (own, *earlier) if path.exists()), None)
+
+
+def _prefer(lock: Path | None, path: Path) -> None:
+    # uv prefers what stands in its output file, so those pins are laid there before; pins alone, since uv would take
+    # over digests with them.
+    path.write_text("\n".join(pins(lock.read_text() if lock else "")) + "\n")
+
+
+def requirements(name: str) -> list[str]:
+    """Return what uv is told to resolve."""
+    if name in CONVERTERS:
+        return [f"locks/{name}.in"]
+    return ["pyproject.toml", "locks/build.in", *([] if name == "base" else ["--extra", name])]
+
+
+def said_of_itself(name: str) -> str:
+    """Return what a converter's `.in` says for the installer: what is imported to try it, and how large it is."""
+    if name not in CONVERTERS:
+        return ""
+    lines = (LOCKS / f"{name}.in").read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if line.startswith(("# imports: ", "# megabytes: ")))
 
 
 def _earlier(version: str) -> Iterable[str]:

@@ -37,5 +37,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        here = {name: command.get_short_help_str(limit=200) for name, command in sorted(self.commands.items())}
+        elsewhere = {name: entry.summary for name, entry in self.entries.items()}
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in self.entries.items()])
+            formatter.write_dl(list({**elsewhere, **here}.items()))

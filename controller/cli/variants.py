@@ -23,7 +23,7 @@ def make_variants(
     Raises:
         UnusableModel: The model's samples cannot be used, or the baseline cannot be evaluated.
     """
-    usable = [recipe for recipe in recipes if set(recipe.formats) & set(model.spec.formats)]
+    usable = [recipe for recipe in recipes if set(recipe.formats) & set(model.formats)]
     cache = PassCache(workspace.cache)
     with make_progress() as progress:
         progress.stage("compressing", len(usable))

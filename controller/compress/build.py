@@ -8,6 +8,7 @@ which order (`recipe.py`), and whether the variant is any good (`evaluate.py`).
 
 import hashlib
 import inspect
+import json
 import os
 import sys
 import time
@@ -24,14 +25,16 @@ from numpy.typing import NDArray
 
 from controller.compress.cache import PassCache, cache_key
 from controller.compress.passes import find_pass
-from controller.compress.passes.base import Artifact, Capabilities, CompressionPass
+from controller.compress.passes.base import ENDS_FILE, Artifact, Capabilities, CompressionPass
 from controller.compress.process.start import PassFailed, run_step
 from controller.compress.recipe import PassStep, Recipe
 from controller.compress.variant import ENGINE_OF, FailedVariant, Variant, recipe_document
 from controller.convert.digest import model_digest
+from controller.convert.operators import file_precision
 from controller.errors import UnusableModel
 from controller.models.folder import ModelFolder
 from controller.models.preprocess import prepare
+from controller.models.queries import WHOLE_TENSORS
 from controller.models.samples import arrays_digest
 from wire.spec import PreSpec
 
@@ -101,13 +104,14 @@ def build_one(recipe: Recipe, form: str, context: BuildContext) -> Variant | Fai
         context.progress(name, f"failed: {exc}")
         return FailedVariant(name, recipe_document(recipe), form, "", str(exc))
     context.progress(name, "done")
+    engine = recipe.engine or ENGINE_OF[form]
     return Variant(
         name=name,
         recipe=recipe_document(recipe),
         lineage=tuple(_described(step) for step in recipe.passes),
         format=form,
-        engine=ENGINE_OF[form],
-        engine_options=recipe.options_of(ENGINE_OF[form]),
+        engine=engine,
+        engine_options=recipe.options_of(engine),
         model_file=artifact.path,
         pipeline=pipeline,
         precision=artifact.precision,
@@ -120,7 +124,8 @@ def build_one(recipe: Recipe, form: str, context: BuildContext) -> Variant | Fai
 
 def _carry_out(recipe: Recipe, form: str, context: BuildContext) -> tuple[Artifact, bool]:
     """Return the last artifact, and whether every pass was found in the cache."""
-    artifact, all_kept = Artifact(form, context.model.file(form)), True
+    path = context.model.file(form)
+    artifact, all_kept = Artifact(form, path, file_precision(form, path)), True
     for step in recipe.passes:
         artifact, kept = _pass_result(recipe.variant_name(form), step, artifact, context)
         all_kept = all_kept and kept
@@ -131,9 +136,9 @@ def _pass_result(name: str, step: PassStep, artifact: Artifact, context: BuildCo
     chosen = find_pass(step.name)
     if reason := chosen.applies(EVERYTHING, artifact):
         raise PassFailed(step.name, reason)
-    if chosen.needs.calibration and context.model.takes_text:
+    if chosen.needs.calibration and (whole := _whole_numbers(context.model)):
         raise PassFailed(
-            step.name, "calibration runs models of one float input, and this one takes tokens; use quantize_dynamic"
+            step.name, f"calibration runs models of one float input, and this one takes {whole}; use quantize_dynamic"
         )
     calibration = context.calibration.get(artifact.format) if chosen.needs.calibration else None
     key = pass_key(chosen, step.parameters, artifact, calibration[1] if calibration else "", context.seed)
@@ -142,6 +147,13 @@ def _pass_result(name: str, step: PassStep, artifact: Artifact, context: BuildCo
     facts = entry.facts
     made = Artifact(facts["format"], entry.folder / facts["file"], facts["precision"], artifact.notes)
     return replace(made, notes=(*artifact.notes, *facts["notes"])), entry.hit
+
+
+def _whole_numbers(model: ModelFolder) -> str:
+    """Return what whole numbers a model takes; an empty word: none."""
+    if model.takes_text:
+        return "tokens"
+    return "whole numbers" if model.pipeline(model.baseline_format).pre.input.dtype in WHOLE_TENSORS else ""
 
 
 def pass_key(
@@ -186,18 +198,21 @@ def _kept_calibration(model: ModelFolder, queries: NDArray[Any], cache: PassCach
     if len(queries) == 0 or model.takes_text:
         return {}
     kept: dict[str, tuple[Path, str]] = {}
-    for form in model.spec.formats:
-        pre = model.pipeline(form).pre
+    for form in model.formats:
+        pipeline = model.pipeline(form)
+        pre, state = pipeline.pre, {one.input.name: one.output.name for one in pipeline.state or ()}
         digest = arrays_digest(np.ascontiguousarray(queries))
-        key = cache_key({"what": "calibration inputs", "queries": digest, "pre": pre.model_dump(mode="json")})
-        entry = cache.get_or_make(key, partial(_write_inputs, pre, queries))
+        parts = {"what": "calibration inputs", "queries": digest, "pre": pre.model_dump(mode="json"), "state": state}
+        key = cache_key(parts)
+        entry = cache.get_or_make(key, partial(_write_inputs, pre, state, queries))
         kept[form] = (entry.folder / "inputs.npy", key)
     return kept
 
 
-def _write_inputs(pre: PreSpec, queries: NDArray[Any], folder: Path) -> dict[str, Any]:
+def _write_inputs(pre: PreSpec, state: Mapping[str, str], queries: NDArray[Any], folder: Path) -> dict[str, Any]:
     inputs = prepare(pre, queries)
     np.save(folder / "inputs.npy", inputs, allow_pickle=False)
+    (folder / ENDS_FILE).write_text(json.dumps({"input": pre.input.name, "state": state}))
     return {"samples": len(inputs)}
 
 

@@ -82,6 +82,8 @@ def inspect_file(form: str, path: Path) -> dict[str, Any]:
     """
     if form == "tflite":
         return _inspect_tflite(path)
+    if form == "executorch":
+        return _inspect_executorch(path)
     from controller.convert.onnx_io import parse_onnx
     from controller.models.graph import measure_graph
 
@@ -102,6 +104,21 @@ def _inspect_tflite(path: Path) -> dict[str, Any]:
         "operators": facts.operators,
         "uncounted": list(facts.uncounted),
         "fusion": asdict(audit),
+    }
+
+
+def _inspect_executorch(path: Path) -> dict[str, Any]:
+    """What XNNPACK runs is one block whose weights and operators the program does not show."""
+    from controller.convert.executorch import read_executorch
+
+    facts = read_executorch(path)
+    operators = {**facts.operators, **facts.delegates}
+    return {
+        "parameters": 0,
+        "macs": 0,
+        "operators": operators,
+        "uncounted": [f"{name}: a block of a backend, whose parameters and MACs it keeps" for name in facts.delegates],
+        "fusion": asdict(FusionAudit(0, 0, 0, operators)),
     }
 
 

@@ -109,16 +109,54 @@ class PassStep(_Strict):
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
+EngineName = Literal["onnxruntime", "litert", "tflite-runtime", "executorch"]
+ExecutionProvider = Literal["cpu", "xnnpack", "cuda", "tensorrt", "openvino", "acl", "qnn", "coreml", "vitisai"]
+
+
 class OnnxRuntimeOptions(_Strict):
-    """Settings of ONNX Runtime; what is left out keeps the engine's default."""
+    """Settings of ONNX Runtime; what is left out keeps the engine's default.
+
+    `fallback`: whether a device whose provider does not work may measure and serve on its processor; it then says so.
+    """
 
     graph_optimization: Literal["all", "extended", "basic", "disabled"] | None = None
     spinning: bool | None = None
     memory_arena: bool | None = None
+    memory_pattern: bool | None = None
+    provider: ExecutionProvider | None = None
+    provider_options: dict[str, str | int | float | bool] | None = None
+    fallback: bool | None = None
+
+    @model_validator(mode="after")
+    def _provider_options_need_a_provider(self) -> Self:
+        if self.provider_options and self.provider is None:
+            raise ValueError("provider_options are given, and no provider that they would be for: name it")
+        return self
 
 
 class LiteRtOptions(_Strict):
-    """Settings of LiteRT."""
+    """Settings of LiteRT. `delegate_library`: an absolute path on the device, for the delegate `library`.
+
+    `fallback`: whether a device whose delegate does not load may measure and serve without; it then says so.
+    """
+
+    xnnpack: bool | None = None
+    delegate: Literal["none", "gpu", "nnapi", "edgetpu", "library"] | None = None
+    delegate_library: str | None = Field(default=None, pattern=r"^/")
+    delegate_options: dict[str, str] | None = None
+    fallback: bool | None = None
+
+    @model_validator(mode="after")
+    def _library_goes_with_its_delegate(self) -> Self:
+        if (self.delegate == "library") != (self.delegate_library is not None):
+            raise ValueError("delegate: library and delegate_library: /path/on/the/device.so belong together")
+        if self.delegate_options and self.delegate in (None, "none"):
+            raise ValueError("delegate_options are given, and no delegate that they would be for: name it")
+        return self
+
+
+class TfliteRuntimeOptions(_Strict):
+    """Settings of tflite-runtime."""
 
     xnnpack: bool | None = None
 
@@ -128,7 +166,16 @@ class EngineOptions(_Strict):
 
     onnxruntime: OnnxRuntimeOptions | None = None
     litert: LiteRtOptions | None = None
+    tflite_runtime: TfliteRuntimeOptions | None = None
 
+
+_RUNS: dict[EngineName, Format] = {
+    "onnxruntime": "onnx",
+    "litert": "tflite",
+    "tflite-runtime": "tflite",
+    "executorch": "executorch",
+}
+_USUAL: tuple[EngineName, ...] = ("onnxruntime", "litert", "executorch")
 
 _TAKES: dict[str, Format] = {
     "simplify": "onnx",
@@ -142,13 +189,14 @@ _CHANGES_PRECISION = frozenset({"float16", "quantize_static", "quantize_dynamic"
 
 
 class Recipe(_Strict):
-    """Ordered passes and the formats that they apply to."""
+    """Ordered passes and the formats that they apply to. `engine`: another than the format's usual one."""
 
     version: Literal[1]
     name: Name
     note: str = Field(default="", max_length=500)
     formats: tuple[Format, ...] = Field(min_length=1)
     passes: tuple[PassStep, ...] = Field(min_length=1, max_length=32)
+    engine: EngineName | None = None
     engine_options: EngineOptions = EngineOptions()
 
     @model_validator(mode="after")
@@ -170,9 +218,20 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _options_have_an_engine(self) -> Self:
-        for engine, form in (("onnxruntime", "onnx"), ("litert", "tflite")):
-            if getattr(self.engine_options, engine) is not None and form not in self.formats:
+        for engine, form in _RUNS.items():
+            if getattr(self.engine_options, _attribute(engine), None) is None:
+                continue
+            if form not in self.formats:
                 raise ValueError(f"engine_options: {engine} runs {form}, which is not among formats")
+            if engine not in (_USUAL if self.engine is None else (self.engine,)):
+                raise ValueError(f"engine_options: {engine} is not the engine of this recipe: say engine: {engine}")
+        return self
+
+    @model_validator(mode="after")
+    def _engine_runs_the_formats(self) -> Self:
+        wrong = [form for form in self.formats if self.engine is not None and _RUNS[self.engine] != form]
+        if self.engine is not None and wrong:
+            raise ValueError(f"engine: {self.engine} runs {_RUNS[self.engine]}, formats says {', '.join(wrong)}")
         return self
 
     @property
@@ -181,12 +240,16 @@ class Recipe(_Strict):
 
     def options_of(self, engine: str) -> dict[str, Any]:
         """Return the settings given for one engine."""
-        options: BaseModel | None = getattr(self.engine_options, engine)
+        options: BaseModel | None = getattr(self.engine_options, _attribute(engine), None)
         return {} if options is None else options.model_dump(exclude_none=True)
 
     def variant_name(self, form: str) -> str:
         """Return the name of this recipe's variant in a format: the recipe's name, with the format before it."""
         return self.name if self.name.split("-")[0] == form else f"{form}-{self.name}"
+
+
+def _attribute(engine: str) -> str:
+    return engine.replace("-", "_")
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from controller.compress.recipe import Recipe
+from controller.convert.onnx_io import external_files
+from controller.convert.operators import file_precision
+from controller.errors import UnusableModel
 from controller.models.folder import ModelFolder
 from wire.spec import Pipeline
 
 BASELINE = "baseline"
-ENGINE_OF = {"onnx": "onnxruntime", "tflite": "litert"}
-"""The engine that runs a format on the devices of this release."""
+ENGINES_OF = {"onnx": ("onnxruntime",), "tflite": ("litert", "tflite-runtime"), "executorch": ("executorch",)}
+"""The engines that run a format on devices; a recipe that names none means the first."""
+ENGINE_OF = {form: engines[0] for form, engines in ENGINES_OF.items()}
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,18 @@ class FailedVariant:
 
 
 def baseline_variant(model: ModelFolder) -> Variant:
-    """Return the uncompressed model as it lies in its folder: what every variant is compared with."""
+    """Return the uncompressed model as it lies in its folder: what every variant is compared with.
+
+    Raises:
+        UnusableModel: Its weights lie in further files, which an import takes in.
+    """
     form = model.baseline_format
+    path = model.file(form)
+    if form == "onnx" and (files := external_files(path)):
+        raise UnusableModel(
+            f"{path}: weights lie in {', '.join(file.name for file in files)} beside it, and a bundle has one file for "
+            f"the model; take them in: controller model import {model.root}"
+        )
     return Variant(
         name=BASELINE,
         recipe={},
@@ -67,8 +81,9 @@ def baseline_variant(model: ModelFolder) -> Variant:
         format=form,
         engine=ENGINE_OF[form],
         engine_options={},
-        model_file=model.file(form),
+        model_file=path,
         pipeline=model.pipeline(form),
+        precision=file_precision(form, path),
         model_root=model.root,
     )
 

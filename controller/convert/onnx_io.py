@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from controller.convert.signature import Signature, check_readable
+from controller.convert import signature as limits
+from controller.convert.operators import check_operators
+from controller.convert.signature import Signature, check_readable, described
 from controller.errors import UnusableModel
 from wire.canonical import sha256_hex
 from wire.spec import DType, TensorSpec
@@ -60,31 +62,61 @@ def _load_external(model: onnx.ModelProto, path: Path) -> None:
     from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
     folder = path.resolve().parent
+    size = path.stat().st_size
     for tensor in constant_tensors(model):
-        if not uses_external_data(tensor):
-            continue
-        place = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
-        outside = not (folder / place).resolve().is_relative_to(folder)
-        if not place or Path(place).is_absolute() or outside:
-            raise UnusableModel(
-                f"{path}: weights of {tensor.name!r} lie outside the model's folder ({place!r}): refused"
-            )
-        if not (folder / place).is_file():
-            raise UnusableModel(f"{path}: weights of {tensor.name!r} are missing: {folder / place} is not there")
+        if uses_external_data(tensor):
+            size += _external_bytes(tensor, folder, path)
+    if size > limits.LARGEST_MODEL_BYTES:
+        raise UnusableModel(
+            f"{path}: {size} bytes with its external weights, at most {limits.LARGEST_MODEL_BYTES} are supported; "
+            f"split or shrink the model"
+        )
     try:
         load_external_data_for_model(model, str(folder))
     except (ValueError, OSError, onnx.checker.ValidationError) as exc:
         raise UnusableModel(f"{path}: external weights cannot be read: {exc}") from exc
 
 
+def _external_bytes(tensor: onnx.TensorProto, folder: Path, path: Path) -> int:
+    """Return how many bytes of another file a tensor takes; that file is not read."""
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    place = said.get("location", "")
+    outside = not (folder / place).resolve().is_relative_to(folder)
+    if not place or Path(place).is_absolute() or outside:
+        raise UnusableModel(f"{path}: weights of {tensor.name!r} lie outside the model's folder ({place!r}): refused")
+    if not (folder / place).is_file():
+        raise UnusableModel(f"{path}: weights of {tensor.name!r} are missing: {folder / place} is not there")
+    offset, length = said.get("offset", "0"), said.get("length", "")
+    if not offset.isdecimal() or (length and not length.isdecimal()):
+        raise UnusableModel(f"{path}: weights of {tensor.name!r} have no place in {place}: export the model again")
+    return int(length) if length else max(0, (folder / place).stat().st_size - int(offset))
+
+
+def external_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside an ONNX file that hold weights of it."""
+    import onnx
+    from onnx.external_data_helper import uses_external_data
+
+    model = onnx.load(path, load_external_data=False)
+    places = {
+        entry.value
+        for tensor in constant_tensors(model)
+        if uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return tuple(path.parent / place for place in sorted(places))
+
+
 def check_onnx(model: onnx.ModelProto, path: Path) -> None:
     """Run ONNX's own checks, shape inference included.
 
     Raises:
-        UnusableModel: The checker finds a fault.
+        UnusableModel: The checker finds a fault, or an operator is one that no engine here can have.
     """
     import onnx
 
+    check_operators(model, path)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as exc:
@@ -101,6 +133,8 @@ def check_finite(model: onnx.ModelProto, path: Path) -> None:
 
     for tensor in constant_tensors(model):
         values = numpy_helper.to_array(tensor)
+        if values.dtype.kind == "V":  # bfloat16 and floats of 8 bits
+            values = values.astype(np.float32)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise UnusableModel(
                 f"{path}: the weights {tensor.name!r} hold NaN or infinite values; train or export again"
@@ -110,16 +144,20 @@ def check_finite(model: onnx.ModelProto, path: Path) -> None:
 def onnx_signature(model: onnx.ModelProto) -> Signature:
     """Return the model's signature; an input that has a default among the weights is none.
 
+    Outputs of types that no answer is read from (numbers of classes, yes and no) are left out where others remain.
+
     Raises:
-        UnusableModel: An input or output is not a tensor of a type that a bundle carries.
+        UnusableModel: An input is not a tensor of a type that a bundle carries, or no output is.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     known = {**_DTYPES, **_TOKENS}
     inputs = tuple(_tensor_spec(value, known) for value in model.graph.input if value.name not in weights)
-    return Signature(inputs, tuple(_tensor_spec(value, _DTYPES) for value in model.graph.output))
+    read = [value for value in model.graph.output if value.type.tensor_type.elem_type in _DTYPES]
+    return Signature(inputs, tuple(_tensor_spec(value, _DTYPES) for value in read or model.graph.output))
 
 
 def _tensor_spec(value: onnx.ValueInfoProto, known: Mapping[int, DType]) -> TensorSpec:
+    """Describe a tensor. Whole numbers of 8 bits stand for themselves: ONNX keeps no quantisation beside a tensor."""
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or tensor.elem_type not in known:
         *most, last = known.values()
@@ -133,7 +171,7 @@ def _tensor_spec(value: onnx.ValueInfoProto, known: Mapping[int, DType]) -> Tens
     shape = tuple(
         axis.dim_value if axis.HasField("dim_value") and axis.dim_value > 0 else -1 for axis in tensor.shape.dim
     )
-    return TensorSpec(name=value.name, shape=shape, dtype=known[tensor.elem_type])
+    return described(value.name, shape, known[tensor.elem_type])
 
 
 def constant_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -145,6 +183,7 @@ def constant_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 def _graph_constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
+    yield from (tensor.values for tensor in graph.sparse_initializer)
     yield from _attribute_constants(graph.node)
 
 

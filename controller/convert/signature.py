@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from pydantic import ValidationError
+
 from controller.errors import UnusableModel
 from wire.manifest import Format
-from wire.spec import TensorSpec
+from wire.spec import DType, Quantisation, TensorSpec
 
 LARGEST_MODEL_BYTES = 2 * 1024**3
 """A protobuf message and a flatbuffer both end at 2 GiB."""
@@ -49,7 +51,33 @@ def read_signature(form: str, path: Path) -> Signature:
         from controller.convert.tflite import read_tflite
 
         return read_tflite(path).signature
+    if form == "executorch":
+        from controller.convert.executorch import read_executorch
+
+        return read_executorch(path).signature
+    if form == "coreml":
+        from controller.convert.coreml import read_coreml
+
+        return read_coreml(path).signature
     raise UnusableModel(f"{path}: no reader for the format {form!r}; known are {', '.join(get_args(Format))}")
+
+
+def described(name: str, shape: tuple[int, ...], dtype: DType, quantisation: Quantisation | None = None) -> TensorSpec:
+    """Return a tensor as a bundle declares it; 8-bit numbers without a quantisation stand for themselves.
+
+    Raises:
+        UnusableModel: A bundle cannot carry it: too many axes, a size of 0, too long a name.
+    """
+    try:
+        return TensorSpec(name=name, shape=shape, dtype=dtype, quantisation=quantisation or itself(dtype))
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise UnusableModel(f"no bundle carries the tensor {name!r}: {fault}; export the model again") from exc
+
+
+def itself(dtype: DType) -> Quantisation | None:
+    """Return the quantisation of 8-bit numbers that stand for themselves; null for other types."""
+    return Quantisation(scale=1.0, zero_point=0) if dtype in ("int8", "uint8") else None
 
 
 def check_readable(path: Path) -> None:

@@ -4,11 +4,15 @@ Decides: how inputs and outputs are found, and which sizes are refused before an
 signature (`controller/convert/signature.py`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from controller.convert.signature import Signature
 from controller.errors import UnusableModel
+from wire.base import given_number
 from wire.spec import (
     AudioPre,
     DetectionPost,
@@ -18,6 +22,7 @@ from wire.spec import (
     PreSpec,
     SegmentationPost,
     SeriesPre,
+    StateTensor,
     TablePre,
     TensorSpec,
     TextPre,
@@ -75,6 +80,21 @@ def further_inputs(signature: Signature, original: Signature, entry: "FormatEntr
     return found
 
 
+def state_tensors(signature: Signature, original: Signature, entry: "FormatEntry") -> tuple[StateTensor, ...] | None:
+    """Return the state that the entry names, input and output, found by their place; null where it names none.
+
+    Raises:
+        UnusableModel: There is no such tensor, or a variant lost it.
+    """
+    found = []
+    for source, result in entry.state.items():
+        places = (original.inputs.index(original.input(source)), original.outputs.index(original.output(result)))
+        if len(signature.inputs) <= places[0] or len(signature.outputs) <= places[1]:
+            raise UnusableModel(f"the variant lost the state {source!r}, or the output {result!r} that gives it")
+        found.append(StateTensor(input=signature.inputs[places[0]], output=signature.outputs[places[1]]))
+    return tuple(found) or None
+
+
 def _scores(signature: Signature, boxes: TensorSpec, entry: "FormatEntry") -> TensorSpec:
     """Return the output with the scores: as named, or the one besides the boxes."""
     if entry.scores is not None and entry.scores != boxes.name:
@@ -92,7 +112,7 @@ def check_fit(pipeline: Pipeline, path: Path) -> None:
     Raises:
         UnusableModel: Both sides are named.
     """
-    shape, declared = pipeline.pre.input.shape, _declared(pipeline.pre)
+    shape, declared = pipeline.pre.input.shape, declared_shape(pipeline.pre)
     given = shape[1:]
     if isinstance(pipeline.pre, AudioPre):  # its axis of channels, of one, may be there or not
         given, declared = (tuple(axis for axis in axes if axis != 1) for axes in (given, declared))
@@ -112,7 +132,7 @@ def _check_tokens(pre: TextPre, path: Path) -> None:
             )
 
 
-def _declared(pre: PreSpec) -> tuple[int, ...]:
+def declared_shape(pre: PreSpec) -> tuple[int, ...]:
     """Return the shape of one query as it goes into the model."""
     if isinstance(pre, SeriesPre):
         return (pre.channels, pre.length) if pre.layout == "NCL" else (pre.length, pre.channels)
@@ -139,3 +159,30 @@ def _check_outputs(post: PostSpec, path: Path) -> None:
     classes = post.output.shape[-1] if post.output.shape else -1
     if labels and classes not in (-1, len(labels)):
         raise UnusableModel(f"{path}: the model has {classes} outputs, `post.labels` names {len(labels)} classes")
+
+
+def checked_part(adapter: TypeAdapter[Any], field: str, document: Mapping[str, Any]) -> Any:
+    """Validate a part of the pipeline; an unknown key is refused here, though the wire would keep it.
+
+    Raises:
+        ValueError: The key and what is wrong with it.
+    """
+    try:
+        part = adapter.validate_python(document)
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False)[0]
+        steps = ".".join([field, *(str(step) for step in fault["loc"] if step != document.get("kind"))])
+        raise ValueError(f"{steps}: {fault['msg']}{given_number(fault)}") from exc
+    unknown = [*_unknown_keys(part, field)]
+    if unknown:
+        raise ValueError(f"{unknown[0]}: unknown key; known are {', '.join(type(part).model_fields)}")
+    return part
+
+
+def _unknown_keys(part: BaseModel, at: str) -> list[str]:
+    found = [f"{at}.{key}" for key in part.model_extra or {}]
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            found += _unknown_keys(value, f"{at}.{name}")
+    return found

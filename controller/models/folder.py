@@ -7,22 +7,26 @@ samples (`samples.py`) and making such a folder from a bare file (`importing.py`
     model.pipeline("onnx").pre.input.shape  # (-1, 1, 427)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from controller.config.yaml_file import load_yaml
+from controller.convert.conversion import Ends, Kept, Layout, conversion_name, kept_conversions
 from controller.convert.signature import read_signature
 from controller.errors import NotFound, UnusableModel
-from controller.models.fitting import check_fit, further_inputs, model_ends
+from controller.models.fitting import check_fit, checked_part, further_inputs, model_ends, state_tensors
 from wire.base import Name
 from wire.manifest import Format
 from wire.spec import Kind, Pipeline, PostSpec, PreSpec, bundle_files
 
 FILE_NAME = "model.yaml"
 HEADS_WITH_SCORES = ("ssd", "boxes")
+LAYOUTS = {"series": ("NCL", "NLC"), "image": ("NCHW", "NHWC"), "audio": ("NFT", "NTF")}
+"""Orders of the input's axes that a format's file may have, by the kind of pre-processing."""
 _UNKNOWN_INPUT = {"name": "unread", "shape": [-1], "dtype": "float32"}
 _UNKNOWN_PICTURE = {**_UNKNOWN_INPUT, "shape": [-1, -1, -1, -1]}
 _PRE: TypeAdapter[Any] = TypeAdapter(PreSpec)
@@ -45,14 +49,44 @@ class FormatEntry(_Strict):
     """Input of a model of text: 1 for a token, 0 for padding."""
     types: str | None = None
     """Input of a model of text: the tokens' types."""
-    layout: Literal["NCL", "NLC"] | None = None
+    layout: Layout | None = None
+    state: dict[str, str] = {}
+    """State of a model that takes and gives it: the input's name, and the output's that goes into it next time."""
+
+    @property
+    def ends(self) -> Ends:
+        """Everything but the file."""
+        return Ends(**self.model_dump(exclude={"file"}))
 
 
 class TorchEntry(_Strict):
-    """The torch module beside the exported files; no part of a deploy reads it."""
+    """The torch module beside the exported files, or an exported program: what `controller model convert` starts from.
 
-    factory: str
-    state: str
+    `factory`: `FILE.py:FUNCTION` in this folder, called without arguments. `state`: its weights, `.safetensors` or what
+    torch.save wrote of a state_dict. `program`: instead of both, what torch.export.save wrote.
+    """
+
+    factory: str | None = Field(default=None, pattern=r"^[\w./-]+\.py:\w+$")
+    state: str | None = None
+    program: str | None = None
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if bool(self.factory and self.state) == bool(self.program) or bool(self.factory) != bool(self.state):
+            raise ValueError("torch: give factory and state, or program alone")
+        return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that make the network."""
+        named = (self.factory.partition(":")[0] if self.factory else None, self.state, self.program)
+        return tuple(name for name in named if name)
+
+
+class TensorflowEntry(_Strict):
+    """The Keras model (`.keras`) or the SavedModel (its folder): what `controller model convert` starts from."""
+
+    model: str
 
 
 class FactorySamples(_Strict):
@@ -82,13 +116,24 @@ class NpzSamples(_Strict):
 class ModelYaml(_Strict):
     """The schema of `model.yaml`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["formats"], "properties": {"formats": {"minProperties": 1}}},
+                {"required": ["torch"]},
+                {"required": ["tensorflow"]},
+            ]
+        }
+    )
+
     schema_: Literal[1] = Field(alias="schema")
     name: Name
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     kind: Kind
     licence: str = Field(default="", max_length=200)
-    formats: dict[Format, FormatEntry] = Field(min_length=1)
+    formats: dict[Format, FormatEntry] = Field(default_factory=dict)
     torch: TorchEntry | None = None
+    tensorflow: TensorflowEntry | None = None
     pre: dict[str, Any]
     post: dict[str, Any]
     data: FactorySamples | NpzSamples | None = None
@@ -101,17 +146,28 @@ class ModelYaml(_Strict):
             raise ValueError("pre.mask and pre.types follow from the model's file: name the inputs in formats.FORMAT")
         if "scores" in self.post:
             raise ValueError("post.scores follows from the model's file: name the output in formats.FORMAT.scores")
-        _checked(
+        checked_part(
             _PRE, "pre", {**self.pre, "input": _UNKNOWN_PICTURE if self.pre.get("kind") == "image" else _UNKNOWN_INPUT}
         )
         scores = {"scores": _UNKNOWN_INPUT} if self.has_scores else {}
-        post = _checked(_POST, "post", {**self.post, "output": _UNKNOWN_INPUT, **scores})
+        post = checked_part(_POST, "post", {**self.post, "output": _UNKNOWN_INPUT, **scores})
         if post.kind != self.kind:
             raise ValueError(f"post.kind is {post.kind!r} where the model's kind is {self.kind!r}")
-        if "onnx" not in self.formats and "tflite" not in self.formats:
-            raise ValueError("formats needs onnx or tflite")
+        if not (self.formats.keys() & {"onnx", "tflite"} or self.torch or self.tensorflow):
+            raise ValueError("formats needs onnx or tflite, unless there is torch or tensorflow to convert from")
         if not self.has_scores and (named := [form for form, entry in self.formats.items() if entry.scores]):
             raise ValueError(f"formats.{named[0]}.scores: only the detection heads ssd and boxes have such an output")
+        return self
+
+    @model_validator(mode="after")
+    def _layouts_are_those_of_the_kind(self) -> Self:
+        known = LAYOUTS.get(str(self.pre.get("kind")), ())
+        for form, entry in self.formats.items():
+            if entry.layout and entry.layout not in known:
+                raise ValueError(
+                    f"formats.{form}.layout: {entry.layout} is no layout of `pre.kind: {self.pre.get('kind')}`; "
+                    f"it has {' and '.join(known) or 'none'}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -182,8 +238,67 @@ class ModelFolder:
 
     @property
     def baseline_format(self) -> Format:
-        """The format of the uncompressed model with which variants are compared."""
-        return "onnx" if "onnx" in self.spec.formats else "tflite"
+        """The format of the uncompressed model with which variants are compared.
+
+        Raises:
+            UnusableModel: There is none yet.
+        """
+        known = self.formats
+        if "onnx" not in known and "tflite" not in known:
+            raise UnusableModel(
+                f"{self.identity} has neither an onnx nor a tflite file yet; make one: controller model convert "
+                f"{self.identity} --to onnx"
+            )
+        return "onnx" if "onnx" in known else "tflite"
+
+    @property
+    def formats(self) -> dict[Format, FormatEntry]:
+        """The model's files by format: those of model.yaml, and float conversions that kept parity."""
+        converted: dict[Format, FormatEntry] = {
+            kept.conversion.format: FormatEntry(file=self._relative(kept.path), **kept.conversion.ends.model_dump())
+            for kept in self.conversions()
+            if kept.because is None and kept.conversion.precision == "float"
+        }
+        return {**converted, **self.spec.formats}
+
+    def conversions(self) -> tuple[Kept, ...]:
+        """Return the conversions in this folder, those too that are not offered, by name.
+
+        Raises:
+            UnusableModel: The record of one cannot be read.
+        """
+        return kept_conversions(self.root, self.sources())
+
+    def converted(self, target: str, precision: str) -> Kept:
+        """Return a conversion that may be deployed.
+
+        Raises:
+            UnusableModel: There is none, or it is not offered; the text says why, and how to make it.
+        """
+        wanted = conversion_name(target, precision)
+        for kept in self.conversions():
+            if kept.conversion.name == wanted:
+                if kept.because is not None:
+                    raise UnusableModel(f"{self.identity}, {wanted}: never deployed: {kept.because}")
+                return kept
+        raise UnusableModel(
+            f"{self.identity} has no {wanted} conversion; make it: controller model convert {self.identity} "
+            f"--to {target} --precision {precision}"
+        )
+
+    def sources(self) -> dict[str, tuple[Path, ...]]:
+        """Return what the model can be converted from: the files of each source, by its name."""
+        found: dict[str, tuple[Path, ...]] = {}
+        if self.spec.torch is not None:
+            found["torch"] = tuple(self.root / name for name in self.spec.torch.files)
+        if self.spec.tensorflow is not None:
+            path = self.root / self.spec.tensorflow.model
+            inner = (each for each in path.rglob("*") if each.is_file())
+            found["tensorflow"] = tuple(sorted(inner)) if path.is_dir() else (path,)
+        for form in ("onnx", "tflite"):
+            if form in self.spec.formats:
+                found[form] = (self.root / self.spec.formats[form].file,)
+        return found
 
     def file(self, form: str) -> Path:
         """Return the path of the model's file of a format.
@@ -221,49 +336,48 @@ class ModelFolder:
             UnusableModel: The file's signature does not fit what `pre` and `post` declare.
         """
         entry = self._entry(form)
-        path = file or self.file(form)
+        original = self.inside(entry.file, f"formats.{form}.file")
+        return self.pipeline_of(form, entry, file or original, original)
+
+    def pipeline_of(self, form: str, entry: FormatEntry, path: Path, of: Path | None = None) -> Pipeline:
+        """Return the pre- and post-processing of a file that `entry` describes, in this folder or elsewhere.
+
+        Args:
+            form: Its format.
+            entry: Names its tensors, or those of the file `of` that it is a variant of.
+            path: The file.
+            of: What it is a variant of; itself when left out.
+        Raises:
+            UnusableModel: The file's signature does not fit what `pre` and `post` declare.
+        """
         signature = read_signature(form, path)
-        original = signature if file is None else read_signature(form, self.file(form))
+        original = signature if of in (None, path) else read_signature(form, of)
         source, results = model_ends(signature, original, entry, self.spec.has_scores)
         pre: dict[str, Any] = {**self.spec.pre, "input": source.model_dump()}
-        if self.spec.pre.get("kind") == "series" and entry.layout:
+        if entry.layout:
             pre["layout"] = entry.layout
         if self.takes_text:
             pre.update(further_inputs(signature, original, entry))
-        pipeline = Pipeline(
-            pre=_checked(_PRE, "pre", pre),
-            post=_checked(_POST, "post", {**self.spec.post, **results}),
-        )
+        try:
+            pipeline = Pipeline(
+                pre=checked_part(_PRE, "pre", pre),
+                post=checked_part(_POST, "post", {**self.spec.post, **results}),
+                state=state_tensors(signature, original, entry),
+            )
+        except ValueError as exc:
+            raise UnusableModel(f"{path}: {exc}") from exc
         check_fit(pipeline, path)
         for field, name in bundle_files(pipeline).items():
             self.inside(name, field)
         return pipeline
 
     def _entry(self, form: str) -> FormatEntry:
-        for known, entry in self.spec.formats.items():
-            if known == form:
-                return entry
-        raise UnusableModel(f"{self.identity} has no {form} file; it has {', '.join(self.spec.formats)}")
+        if form in self.spec.formats:  # asked for far more often than conversions are
+            return self.spec.formats[form]
+        known: Mapping[str, FormatEntry] = dict(self.formats.items())
+        if form not in known:
+            raise UnusableModel(f"{self.identity} has no {form} file; it has {', '.join(known) or 'none'}")
+        return known[form]
 
-
-def _checked(adapter: TypeAdapter[Any], field: str, document: dict[str, Any]) -> Any:
-    """Validate a part of the pipeline; an unknown key is refused here, though the wire would keep it."""
-    try:
-        part = adapter.validate_python(document)
-    except ValidationError as exc:
-        fault = exc.errors(include_url=False)[0]
-        steps = ".".join([field, *(str(step) for step in fault["loc"] if step != document.get("kind"))])
-        raise ValueError(f"{steps}: {fault['msg']}") from exc
-    unknown = [*_unknown_keys(part, field)]
-    if unknown:
-        raise ValueError(f"{unknown[0]}: unknown key; known are {', '.join(type(part).model_fields)}")
-    return part
-
-
-def _unknown_keys(part: BaseModel, at: str) -> list[str]:
-    found = [f"{at}.{key}" for key in part.model_extra or {}]
-    for name in type(part).model_fields:
-        value = getattr(part, name)
-        if isinstance(value, BaseModel):
-            found += _unknown_keys(value, f"{at}.{name}")
-    return found
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()

@@ -39,13 +39,26 @@ def measure_graph(model: onnx.ModelProto) -> GraphCounts:
     for operator in model.graph.node:
         count = _MACS.get(operator.op_type)
         if count is None:
+            inner = {each.op_type for each in _inside(operator)} & _MACS.keys()
+            if inner:
+                name = operator.name or operator.output[0]
+                uncounted.append(f"{operator.op_type} {name}: {', '.join(sorted(inner))} in its graphs")
             continue
         try:
             macs += count(operator, shapes)
         except (KeyError, IndexError):
             uncounted.append(f"{operator.op_type} {operator.name or operator.output[0]}: shape unknown")
-    operators = Counter(operator.op_type for operator in model.graph.node)
+    operators = Counter(each.op_type for operator in model.graph.node for each in (operator, *_inside(operator)))
     return GraphCounts(count_parameters(model), macs, dict(sorted(operators.items())), tuple(uncounted))
+
+
+def _inside(operator: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """Yield the operators of the graphs that an operator holds, at any depth: whether they run is not known."""
+    for attribute in operator.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            for inner in graph.node:
+                yield inner
+                yield from _inside(inner)
 
 
 def count_parameters(model: onnx.ModelProto) -> int:

@@ -1,17 +1,18 @@
-"""Import a model: a bare ONNX file with an `.npz`, or a whole model folder, into the workspace.
+"""Import a model: a file of any of the known sources with an `.npz`, or a whole model folder, into the workspace.
 
-Decides: the folder that is made for a bare file, and which version a model gets. Leaves out: which models are refused
-(`checking.py`). The folder appears by one rename: a killed import leaves nothing.
+Decides: which source a path is, the model.yaml that is made for a bare one, and which version a model gets. Leaves out:
+what a source becomes (`sources/`) and which models are refused (`checking.py`). The folder appears by one rename: a
+killed import leaves nothing.
 
     import_model(ImportRequest(Path("my.onnx"), name="my", samples=Path("my.npz")), workspace / "models")
 """
 
+import importlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from controller.bundle.atomic import sweep_unfinished, unfinished_folder
-from controller.convert.onnx_io import check_onnx, onnx_signature, parse_onnx
-from controller.convert.signature import LARGEST_MODEL_BYTES, check_readable
-from controller.errors import ConfigurationError, UnusableData, UnusableModel
+from controller.convert.onnx_io import external_files, parse_onnx
+from controller.errors import ConfigurationError, NotFound, UnusableData, UnusableModel
 from controller.models.card import write_card
 from controller.models.catalogue import list_models
-from controller.models.checking import FACTS, check_model, check_shapes
+from controller.models.checking import FACTS, check_model
 from controller.models.folder import FILE_NAME, ModelFolder, NpzSamples
 from controller.models.npz import read_npz
+from controller.models.sources.base import Draft, ImportRequest, Origin, refuse_unused
 from wire.base import Name
 from wire.spec import Kind
 
@@ -35,53 +36,91 @@ __all__ = ["FACTS", "ImportRequest", "import_model"]
 
 Arrays = Mapping[str, NDArray[Any]]
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """What to import.
-
-    For a folder only `source` counts; `name`, `samples`, `kind` and `labels` describe a bare file.
-    """
-
-    source: Path
-    name: str | None = None
-    samples: Path | None = None
-    kind: Kind | None = None
-    labels: tuple[str, ...] = ()
+_MODULE = re.compile(r".+\.py:[A-Za-z_]\w*")
+_SOURCES: dict[str, tuple[str, str]] = {
+    ".onnx": ("onnx_file", "draft"),
+    ".tflite": ("tflite_file", "draft"),
+    ".lite": ("tflite_file", "draft"),
+    ".pt2": ("torch_module", "draft_program"),
+    ".keras": ("keras_model", "draft"),
+    ".h5": ("keras_model", "draft"),
+    ".hdf5": ("keras_model", "draft"),
+}
+"""Suffix -> module of `sources`, and its function."""
+_KNOWN = (
+    "an .onnx file, a .tflite file, a PyTorch module as FILE.py:FUNCTION with --state, an exported program (.pt2), a "
+    f"Keras model (.keras, .h5), the folder of a SavedModel, or a folder with a {FILE_NAME} can be imported"
+)
+_HINTS = {
+    (".pt", ".pth", ".bin", ".safetensors"): "weights alone are no model: name the module that they belong to, "
+    "FILE.py:FUNCTION, and them with --state",
+    (".py",): "name the function in it that makes the network: FILE.py:FUNCTION",
+    (".pb", ".pbtxt"): "name the folder of the SavedModel, not a file in it",
+    (".pte", ".mlpackage", ".mlmodel", ".engine", ".plan"): "such a file is made for one engine; import what it was "
+    "made of, and let `controller model convert` make it again",
+}
 
 
 def import_model(request: ImportRequest, models_root: Path) -> ModelFolder:
     """Check a model and keep it in the workspace.
 
     Args:
-        request: An `.onnx` file or a folder with a `model.yaml`.
+        request: A source, and what describes it where it has no model.yaml.
         models_root: Gets `{name}/{version}/`.
     Returns:
         The imported model; the one that is there already where the content is the same.
     Raises:
         UnusableModel: It does not load, has NaN weights, another number of inputs, a shape that is not fixed, …
         UnusableData: The samples are missing, empty, or not what the model takes.
-        ConfigurationError: The folder's `model.yaml` does not follow the schema.
+        ConfigurationError: The folder's `model.yaml` does not follow the schema, or an option does not fit the source.
+        ConverterMissing: The source needs a converter environment that is not installed.
+        ConversionFailed: A converter refused it, crashed, hung or took too much memory.
         DiskFull: No room.
     """
-    if request.source.is_dir():
-        given = ModelFolder.load(request.source)
-        samples = request.source / given.spec.data.npz if isinstance(given.spec.data, NpzSamples) else None
-        return _placed(models_root, lambda folder: _copy_folder(request.source, folder), samples, versioned=True)
-    if request.source.suffix != ".onnx":
-        raise UnusableModel(f"{request.source}: an .onnx file or a folder with a {FILE_NAME} can be imported")
-    return _placed(models_root, lambda folder: _make_folder(request, folder), request.samples, versioned=False)
+    source = request.source
+    if source.is_dir() and not (source / "saved_model.pb").is_file():
+        refuse_unused(request, "a model folder")
+        given = ModelFolder.load(source)
+        samples = source / given.spec.data.npz if isinstance(given.spec.data, NpzSamples) else None
+        return _placed(models_root, lambda folder: _copy_folder(source, folder), samples, versioned=True)
+    draft = _source(source)
+    return _placed(models_root, lambda folder: _make_folder(request, draft, folder), request.samples, versioned=False)
 
 
-def _placed(models_root: Path, fill: Callable[[Path], None], samples: Path | None, *, versioned: bool) -> ModelFolder:
+def _source(path: Path) -> Callable[[ImportRequest, Path], Draft]:
+    """Return what reads a source of this kind.
+
+    Raises:
+        UnusableModel: No kind that is known; the text lists those that are.
+    """
+    if _MODULE.fullmatch(path.name):
+        named = ("torch_module", "draft_module")
+    elif path.is_dir():
+        named = ("keras_model", "draft")
+    elif path.suffix in _SOURCES:
+        named = _SOURCES[path.suffix]
+    else:
+        hints = [text for suffixes, text in _HINTS.items() if path.suffix in suffixes]
+        raise UnusableModel(f"{path}: {hints[0] if hints else _KNOWN}")
+    if not path.exists() and named[1] != "draft_module":
+        raise NotFound(f"{path}: no such file; {_KNOWN}")
+    module, function = named
+    found: Callable[[ImportRequest, Path], Draft] = getattr(
+        importlib.import_module(f"controller.models.sources.{module}"), function
+    )
+    return found
+
+
+def _placed(
+    models_root: Path, fill: Callable[[Path], Origin | None], samples: Path | None, *, versioned: bool
+) -> ModelFolder:
     """Fill a folder of another name, check it, and rename it to its place."""
     models_root.mkdir(parents=True, exist_ok=True)
     sweep_unfinished(models_root)
     with unfinished_folder(models_root) as partial:
-        fill(partial)
+        origin = fill(partial)
         model = ModelFolder.load(partial)
-        check_model(model, partial, samples)
+        check_model(model, partial, samples, origin)
         return _settled(model, partial, models_root, versioned)
 
 
@@ -109,31 +148,35 @@ def _settled(model: ModelFolder, partial: Path, models_root: Path, versioned: bo
 
 
 def _copy_folder(source: Path, folder: Path) -> None:
+    """Copy a model folder; weights in files beside its ONNX file are taken into that."""
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", FACTS)
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=ignore)
+    model = ModelFolder.load(folder)
+    if "onnx" not in model.spec.formats:
+        return
+    path = model.file("onnx")
+    whole = parse_onnx(path)
+    if files := external_files(path):
+        import onnx
+
+        onnx.save(whole, path)
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
-def _make_folder(request: ImportRequest, folder: Path) -> None:
-    """Write `model.yaml` for a bare ONNX file; weights in files beside it are taken in."""
-    import onnx
-
-    check_readable(request.source)
-    model = parse_onnx(request.source)
-    check_onnx(model, request.source)
-    signature = onnx_signature(model)
-    check_shapes(signature, request.source)
-    if model.ByteSize() > LARGEST_MODEL_BYTES:
-        raise UnusableModel(f"{request.source}: more than {LARGEST_MODEL_BYTES} bytes with its external weights")
+def _make_folder(request: ImportRequest, draft: Callable[[ImportRequest, Path], Draft], folder: Path) -> Origin:
+    """Write the source's files and a `model.yaml` that names them; return where they come from."""
     name = _name(request)
-    onnx.save(model, folder / "model.onnx")
     arrays = read_npz(request.samples) if request.samples is not None else {}
     kind = request.kind or _guessed_kind(request, arrays)
+    made = draft(request, folder)
     document: dict[str, Any] = {
         "schema": 1,
         "name": name,
         "version": "1",
         "kind": kind,
-        "formats": {"onnx": {"file": "model.onnx", "input": signature.input().name, "output": signature.output().name}},
+        "formats": {form: dict(entry) for form, entry in made.formats.items()},
+        **{key: dict(entry) for key, entry in made.original.items()},
         "pre": {"kind": "tensor"},
         "post": _post(kind, request.labels),
     }
@@ -141,6 +184,7 @@ def _make_folder(request: ImportRequest, folder: Path) -> None:
         document["data"] = {"npz": "samples.npz", **_calibrating(arrays, request.samples)}
         shutil.copyfile(request.samples, folder / "samples.npz")
     (folder / FILE_NAME).write_text(yaml.safe_dump(document, sort_keys=False))
+    return Origin(request.source.name, made.notes, made.made_by)
 
 
 def _name(request: ImportRequest) -> str:
@@ -149,7 +193,7 @@ def _name(request: ImportRequest) -> str:
     Raises:
         ConfigurationError: A name that cannot stand in a path and on a command line.
     """
-    name = request.name or re.sub(r"[^a-z0-9._-]+", "-", request.source.stem.lower()).strip("._-")
+    name = request.name or re.sub(r"[^a-z0-9._-]+", "-", request.stem.lower()).strip("._-")
     try:
         return _NAME.validate_python(name)
     except ValidationError as exc:

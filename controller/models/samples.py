@@ -22,7 +22,7 @@ from controller.errors import UnusableData
 from controller.models.folder import FactorySamples, ModelFolder, NpzSamples
 from controller.models.npz import read_npz
 from controller.models.preprocess.text import made_up_texts
-from controller.models.queries import as_queries, check_queries, drawn_queries
+from controller.models.queries import as_queries, check_queries, check_values, drawn_queries
 from wire.spec import Kind, Pipeline, TextPre
 
 Inputs = NDArray[Any]
@@ -122,12 +122,7 @@ def check_samples(samples: LabelledData, pipeline: Pipeline, where: str) -> None
     if len(labels) != len(inputs):
         raise UnusableData(f"{where}: {len(inputs)} inputs and {len(labels)} labels; each sample needs one label")
     check_queries(inputs, pipeline.pre, where)
-    nan_allowed = getattr(pipeline.pre, "nan", "error") != "error"
-    if not nan_allowed and not np.isfinite(inputs).all():
-        row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
-        raise UnusableData(
-            f"{where}: sample {row} holds NaN or infinite values; clean it, or set pre.nan in model.yaml"
-        )
+    check_values(inputs, pipeline.pre, where)
     if samples.kind == "classification":
         _check_range(labels, pipeline, where)
     elif not np.isfinite(labels).all():

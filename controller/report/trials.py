@@ -13,6 +13,7 @@ _SERIES = ("total_ns", "pre_ns", "infer_ns", "post_ns", "warm_up_ns")
 _OPTIONAL_SERIES = ("cpu_ns", "wait_ns")
 _SUMMARY = (
     *(f"{name}{bound}_ms" for name in ("p50", "p95", "p99", "query") for bound in ("", "_lower", "_upper")),
+    "sustained_ms",
     "queries_per_second",
     "over_bound_ratio",
 )

@@ -119,6 +119,8 @@ def _cautions(first: Side, second: Side, interleaved: bool) -> tuple[str, ...]:
         for name, of in _TERMS
         if (one := of(first)) != (other := of(second))
     ]
+    if first.record.trial == second.record.trial:
+        found.append("both are the same trial: it is compared with itself")
     found += _other_settings(first, second)
     if first.record.emulated or second.record.emulated:
         which = "both" if first.record.emulated and second.record.emulated else "one of them"

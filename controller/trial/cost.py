@@ -132,6 +132,15 @@ def too_long(settings: TrialSettings) -> str:
     )
 
 
+def device_cost(settings: TrialSettings, variants: int) -> TrialCost:
+    """Return what one device takes that serves, and measures the control and so many variants beside it."""
+    size = sitting_size(settings) if settings.policy == "pause" else None
+    names = [str(number) for number in range(variants)]
+    sittings = sittings_of("control", names, None if size is not None and size < 2 else size)
+    runs, longest = sum(map(len, sittings)), max(map(len, sittings))
+    return cost_of(settings, [Share("one", "", serving=True, runs=runs, longest_sitting=longest)])
+
+
 def cost_of(settings: TrialSettings, shares: Sequence[Share]) -> TrialCost:
     """Return what all devices together cost."""
     one_s, pauses = variant_seconds(settings), settings.policy == "pause"

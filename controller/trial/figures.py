@@ -10,10 +10,14 @@ from collections.abc import Sequence
 
 from controller.choose.measured import Estimate, TrialSummary
 from controller.trial.summary import REPLACED
+from wire.statistics import sustained
 from wire.trial import Phases, TrialRecord
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
+
+RISEN = frozenset({"drift", "drift_short"})
+"""Flags of a process that got slower while it was timed."""
 
 PHASES = ("import_ms", "compile_ms", "load_ms", "first_inference_ms", "warm_up_ms")
 
@@ -28,6 +32,7 @@ def figures(record: TrialRecord, summary: TrialSummary) -> Row:
         **_milliseconds("p95", summary.p95_ns),
         **_milliseconds("p99", summary.p99_ns),
         **_milliseconds("query", summary.query_ns),
+        "sustained_ms": _sustained_ms(record),
         "queries_per_second": _rate(record, summary),
         "over_bound_ratio": summary.over_bound_ratio,
         **_memory(record),
@@ -52,6 +57,14 @@ def _milliseconds(name: str, estimate: Estimate | None) -> Row:
         values = (estimate.value, estimate.lower if bounded else None, estimate.upper if bounded else None)
     keys = (f"{name}_ms", f"{name}_lower_ms", f"{name}_upper_ms")
     return {key: None if value is None else value / 1e6 for key, value in zip(keys, values, strict=True)}
+
+
+def _sustained_ms(record: TrialRecord) -> float | None:
+    """Return the latency at the end of the timed loops, where a process got slower in its loop."""
+    kept = [each for each in record.replicates if REPLACED not in each.flags and each.total_ns.count]
+    if record.scenario == "offline" or RISEN.isdisjoint(flag for each in kept for flag in each.flags):
+        return None
+    return sustained([each.total_ns.unpack() for each in kept]) / 1e6
 
 
 def _rate(record: TrialRecord, summary: TrialSummary) -> float | None:

@@ -72,7 +72,7 @@ def summarise(record: TrialRecord, labels: Labels | None, confidence: float = 0.
         peak_memory_bytes=record.memory.peak_bytes if record.memory else None,
         memory_by=record.memory.by if record.memory else None,
         judgement=judge_predictions(record.predictions, labels) if record.predictions and labels else None,
-        flags=_flags(record),
+        flags=_flags(record, kept),
         void=_void(record),
         emulated=record.emulated,
         serving_lost_s=record.serving_lost_s,
@@ -176,8 +176,10 @@ def _is_mean(flags: Sequence[str]) -> bool:
     return any(flag.startswith(MEAN_OF_K) for flag in flags)
 
 
-def _flags(record: TrialRecord) -> tuple[str, ...]:
-    found = [flag.reason for flag in record.flags] + [flag for each in record.replicates for flag in each.flags]
+def _flags(record: TrialRecord, kept: Sequence[Replicate]) -> tuple[str, ...]:
+    """Return the reasons to doubt the numbers; of a process that was measured again, only that it was."""
+    again = [REPLACED] if len(kept) < len(record.replicates) else []
+    found = [flag.reason for flag in record.flags] + [flag for each in kept for flag in each.flags] + again
     return tuple(dict.fromkeys(found))
 
 

@@ -46,19 +46,28 @@ def write_table(path: Path, form: Format, columns: Columns, batches: Iterable[Se
         columns: Name -> type; every value is of its column's type, or None.
         batches: One batch is in memory at a time.
     Raises:
-        ConfigurationError: Parquet without its extra.
+        ConfigurationError: Parquet without its extra, or no file can be written there.
         DiskFull: No room.
     """
-    written = 0
-    with _whole(path) as partial:
-        writer: _Writer = _Csv(partial, columns) if form == "csv" else _Parquet(partial, columns)
-        try:
-            for rows in batches:
-                writer.write(rows)
-                written += len(rows)
-        finally:
-            writer.close()
+    try:
+        with _whole(path) as partial:
+            written = _fill(partial, form, columns, batches)
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be written ({exc.strerror or exc}): name a file elsewhere") from exc
     return Exported(written, len(columns), path.stat().st_size)
+
+
+def _fill(path: Path, form: Format, columns: Columns, batches: Iterable[Sequence[Row]]) -> int:
+    """Write all rows and return their number."""
+    written = 0
+    writer: _Writer = _Csv(path, columns) if form == "csv" else _Parquet(path, columns)
+    try:
+        for rows in batches:
+            writer.write(rows)
+            written += len(rows)
+    finally:
+        writer.close()
+    return written
 
 
 def refuse_existing(path: Path, force: bool) -> None:

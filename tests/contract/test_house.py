@@ -222,7 +222,7 @@ def test_nothing_is_left_to_be_written() -> None:
 
 
 def test_locks_are_complete_and_name_no_index() -> None:
-    locks = sorted((ROOT / "locks").glob("*-py3.*.txt"))
+    locks = sorted((ROOT / "locks").glob("**/*-py3.*.txt"))
     assert {path.stem.rsplit("-", 1)[1] for path in locks} == {"py3.11", "py3.12", "py3.13"}
     for path in locks:
         text = path.read_text()
@@ -235,8 +235,9 @@ def test_locks_are_complete_and_name_no_index() -> None:
         assert "find-links" not in text, path.name
 
 
-def test_the_training_lock_carries_both_builds_of_torch_and_no_accelerator_library() -> None:
-    text = (ROOT / "locks" / "train-py3.11.txt").read_text()
+@pytest.mark.parametrize("lock", ["train-py3.11.txt", "converters/torch-py3.11.txt"])
+def test_the_locks_of_torch_carry_both_builds_and_no_accelerator_library(lock: str) -> None:
+    text = (ROOT / "locks" / lock).read_text()
     cpu = re.findall(
         r"^torch==2\.13\.0\+cpu --hash=(\S+)", (ROOT / "locks" / "torch-cpu.txt").read_text(), re.MULTILINE
     )

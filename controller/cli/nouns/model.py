@@ -5,26 +5,44 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from controller.cli.lazy import Entry, LazyGroup
 from controller.cli.output import bytes_text, json_option, print_json, print_table
 from controller.cli.session import workspace
 
 if TYPE_CHECKING:
+    from controller.convert.conversion import Kept
     from controller.models.folder import ModelFolder
 
 
-@click.group()
+MEMBERS = {
+    "convert": Entry("controller.cli.nouns.convert.command:convert", "Convert a model for another engine."),
+    "converters": Entry(
+        "controller.cli.nouns.converters:converters", "Install, list and remove environments of converters."
+    ),
+}
+
+
+NESTED = ("conversions", "facts")
+
+
+@click.group(cls=LazyGroup, entries=MEMBERS)
 def model() -> None:
     """Import, list, show and compress models."""
 
 
 @model.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of a bare .onnx file's model; default: the file's name.")
+@click.option("--name", help="Name of the model; default: the file's. Not for a folder with a model.yaml.")
 @click.option("--data", "samples", type=click.Path(dir_okay=False, path_type=Path), help=".npz with inputs and labels.")
 @click.option(
     "--kind", type=click.Choice(["classification", "regression"]), help="What it does; default: from the labels."
 )
 @click.option("--labels", help="Names of the classes (or outputs), with commas between them.")
+@click.option("--shape", "shapes", multiple=True, metavar="[NAME=]SIZES", help="ONNX: sizes of an input's free axes.")
+@click.option("--set", "constants", multiple=True, metavar="NAME=VALUE", help="ONNX: an input that is always the same.")
+@click.option("--output", metavar="NAME", help="ONNX, TFLite: the output with the answer; default: the first.")
+@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="PyTorch: .safetensors or .pt weights.")
+@click.option("--input", "inputs", multiple=True, metavar="SIZES", help="PyTorch, Keras: the input's shape; 1,1,28,28.")
 @click.option("--dry-run", is_flag=True, help="Check everything and import nothing.")
 @json_option
 def import_(
@@ -33,22 +51,42 @@ def import_(
     samples: Path | None,
     kind: Literal["classification", "regression"] | None,
     labels: str | None,
+    shapes: tuple[str, ...],
+    constants: tuple[str, ...],
+    output: str | None,
+    state: Path | None,
+    inputs: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Bring a model into the workspace: an .onnx file with its samples, or a folder with a model.yaml."""
+    """Bring a model into the workspace.
+
+    SOURCE is an .onnx or .tflite file, a PyTorch module as FILE.py:FUNCTION, an exported program (.pt2), a Keras model
+    (.keras, .h5), the folder of a SavedModel, or a folder with a model.yaml, which says all the options itself.
+    """
     import tempfile
 
     from controller.errors import NotFound
     from controller.models.importing import ImportRequest, import_model
+    from controller.models.sources.base import GivenShape, read_constants
 
     place = workspace()
     place.require()
-    for path in (source, samples):
+    for path in (source.with_name(source.name.partition(":")[0]), samples):
         if path is not None and not path.exists():
             raise NotFound(f"{path}: no such file or folder")
-    names = tuple(each.strip() for each in labels.split(",")) if labels else ()
-    request = ImportRequest(source, name, samples, kind, names)
+    request = ImportRequest(
+        source,
+        name=name,
+        samples=samples,
+        kind=kind,
+        labels=tuple(each.strip() for each in labels.split(",")) if labels else (),
+        shapes=tuple(GivenShape.parse(text, "--shape") for text in shapes),
+        constants=read_constants(constants),
+        output=output,
+        state=state,
+        inputs=tuple(GivenShape.parse(text, "--input") for text in inputs),
+    )
     if dry_run:
         with tempfile.TemporaryDirectory() as scratch:
             click.echo(f"would import {import_model(request, Path(scratch)).identity}")
@@ -83,6 +121,7 @@ def list_(as_json: bool) -> None:
 @json_option
 def show(reference: str, as_json: bool) -> None:
     """Show a model's files, signature, and what was found in it."""
+    from controller.models.card import said_of
     from controller.models.catalogue import find_model
 
     place = workspace()
@@ -91,9 +130,11 @@ def show(reference: str, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    rows: list[list[object]] = [[key, str(value)] for key, value in document.items() if key != "facts"]
+    rows: list[list[object]] = [[key, str(value)] for key, value in document.items() if key not in NESTED]
     for form, found in document["facts"].get("formats", {}).items():
         rows += [[f"{form} {key}", str(value)] for key, value in found.items()]
+    rows += [[engine, said_of(found)] for engine, found in document["facts"].get("engines", {}).items()]
+    rows += [[f"conversion {each['name']}", _said_of_conversion(each)] for each in document["conversions"]]
     rows += [["samples", str(document["facts"].get("samples"))]]
     print_table(("field", "value"), rows)
 
@@ -117,7 +158,7 @@ def compress(reference: str, recipes: tuple[str, ...], evaluate: bool, dry_run: 
     chosen = find_recipes(recipes)
     found = find_model(reference, place.models)
     if dry_run:
-        names = [one.variant_name(form) for one in chosen for form in one.formats if form in found.spec.formats]
+        names = [one.variant_name(form) for one in chosen for form in one.formats if form in found.formats]
         click.echo(f"would make {', '.join(names) or 'nothing'} of {found.identity}")
         return
     rows = make_variants(found, chosen, place, evaluate=evaluate)
@@ -145,8 +186,19 @@ def _document(found: "ModelFolder") -> dict[str, Any]:
         "model": found.identity,
         "kind": found.kind,
         "licence": found.spec.licence,
-        "formats": sorted(found.spec.formats),
+        "formats": sorted(found.formats),
         "labels": list(found.labels),
         "folder": str(found.root),
+        "conversions": [_conversion(kept) for kept in found.conversions()],
         "facts": json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {},
     }
+
+
+def _conversion(kept: "Kept") -> dict[str, Any]:
+    made = kept.conversion
+    return {"name": made.name, "source": made.source, "bytes": made.bytes, "because": kept.because}
+
+
+def _said_of_conversion(each: dict[str, Any]) -> str:
+    made = f"{bytes_text(each['bytes'])} from {each['source']}"
+    return f"{made}; never deployed: {each['because']}" if each["because"] else made

@@ -5,6 +5,7 @@ context's folder, and touches nothing else; so its result can be kept by content
 process and cache (`build.py`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from controller.compress.cache import PassCache
 from controller.errors import UnusableData
+
+ENDS_FILE = "ends.json"
+"""File beside the calibration inputs: where they go."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class CalibrationEnds:
+    """Which input takes the calibration inputs (null: the first), and the state that goes from one to the next:
+    input's name -> output's."""
+
+    input: str | None = None
+    state: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PassContext:
     """Where a pass works.
 
@@ -48,6 +61,16 @@ class PassContext:
     calibration_digest: str = ""
     seed: int = 0
     threads: int = 1
+
+    @property
+    def calibration_ends(self) -> CalibrationEnds:
+        """Where the calibration inputs go, as it was written beside them; the first input where nobody did."""
+        kept = self.calibration.with_name(ENDS_FILE) if self.calibration else None
+        return (
+            CalibrationEnds(**json.loads(kept.read_bytes()))
+            if kept is not None and kept.is_file()
+            else CalibrationEnds()
+        )
 
     def calibration_inputs(self, at_most: int) -> NDArray[np.float32]:
         """Return at most `at_most` inputs, spread evenly over all; a memory map, so that they are read in a stream.

@@ -77,7 +77,8 @@ def _observed(prepared: Path, parameters: Mapping[str, Any], context: PassContex
     inputs = context.calibration_inputs(parameters["samples"])
 
     def make(_folder: Path) -> Mapping[str, Any]:
-        seen = stream.observe(prepared, inputs, percentile, context.threads)
+        ends = context.calibration_ends
+        seen = stream.observe(prepared, inputs, percentile, context.threads, name=ends.input, state=ends.state)
         return {"ranges": {name: [one.low, one.high] for name, one in seen.items()}, "samples": len(inputs)}
 
     parts = {

@@ -1,5 +1,7 @@
 """Quantise a float TFLite file with ai-edge-quantizer: static int8, dynamic int8 or 8-bit weights. Needs no torch.
 
+A file whose weights alone are stored in fewer bits has them restored first, so that it can be quantised in another way.
+
 Calibration samples are handed over one at a time; the quantiser keeps one range per tensor. By itself it keeps a moving
 average of each sample's extremes, which clips most samples; here the extremes of all samples are kept (`minmax`),
 unless the recipe asks for the average.
@@ -11,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, Needs, PassContext, needs_float
+from controller.compress.passes import tflite_restore
+from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, Needs, PassContext
+from controller.compress.passes.tflite_restore import RESTORABLE, needs_restorable, restored
+from controller.convert.tflite import read_tflite
 from controller.errors import UnusableModel
 
 _PRECISIONS = {"static": "int8", "dynamic": "int8-dynamic", "weight_only": "int8-weights"}
@@ -21,10 +26,14 @@ class TfliteQuantizePass:
     """8 bits throughout, weights per channel."""
 
     name = "tflite_quantize"
-    needs = Needs(libraries=("ai-edge-quantizer", "ai-edge-litert", "numpy"), calibration=True)
+    needs = Needs(
+        libraries=("ai-edge-quantizer", "ai-edge-litert", "numpy"),
+        calibration=True,
+        sources=(tflite_restore.__name__,),
+    )
 
     def applies(self, capabilities: Capabilities, artifact: Artifact) -> str | None:
-        return needs_float(self.name, "tflite", capabilities, artifact)
+        return needs_restorable(self.name, capabilities, artifact)
 
     def space(self, _capabilities: Capabilities) -> Mapping[str, Sequence[Any]]:
         return {"mode": tuple(_PRECISIONS), "calibration": ("minmax", "moving_average")}
@@ -32,7 +41,7 @@ class TfliteQuantizePass:
     def run(self, artifact: Artifact, parameters: Mapping[str, Any], context: PassContext) -> Artifact:
         from ai_edge_quantizer import quantizer, recipe
 
-        mode = parameters["mode"]
+        artifact, mode = _as_float(artifact, context), parameters["mode"]
         recipes = {
             "static": recipe.static_wi8_ai8,
             "dynamic": recipe.dynamic_wi8_afp32,
@@ -46,7 +55,19 @@ class TfliteQuantizePass:
             raise UnusableModel(f"{artifact.path.name}: ai-edge-quantizer gave no model back")
         path = context.folder / "model.tflite"
         path.write_bytes(bytes(result))
-        return Artifact("tflite", path, precision=_PRECISIONS[mode])
+        if artifact.notes:
+            artifact.path.unlink()
+        return Artifact("tflite", path, precision=_PRECISIONS[mode], notes=artifact.notes)
+
+
+def _as_float(artifact: Artifact, context: PassContext) -> Artifact:
+    """Return the file with float weights: itself, or a restored one in the context's folder, with a note."""
+    precision = read_tflite(artifact.path).precision
+    if precision not in RESTORABLE:
+        return artifact
+    path = context.folder / "restored.tflite"
+    path.write_bytes(restored(artifact.path))
+    return Artifact("tflite", path, notes=(f"weights restored from {precision}",))
 
 
 def _calibrated(artifact: Artifact, chosen: Any, parameters: Mapping[str, Any], context: PassContext) -> Any:
@@ -82,6 +103,12 @@ def _first_signature(artifact: Artifact) -> tuple[str, str]:
             f"{artifact.path.name}: the file has no signature to calibrate by; export it with litert-torch"
         )
     name, ends = next(iter(signatures.items()))
+    if len(ends["inputs"]) > 1:
+        inputs = ", ".join(ends["inputs"])
+        raise UnusableModel(
+            f"{artifact.path.name}: static quantisation calibrates one input, this file takes {inputs}; use mode "
+            f"dynamic or weight_only"
+        )
     return name, ends["inputs"][0]
 
 

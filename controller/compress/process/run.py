@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,18 @@ from controller.models.queries import as_queries
 from controller.models.samples import arrays_digest
 from wire.artifact import FileEntry
 from wire.canonical import sha256_hex
-from wire.manifest import BundleManifest, GoldenSpec
+from wire.manifest import BundleManifest, Format, GoldenSpec
 from wire.spec import bundle_files
 
 TOGETHER = "together"
 """A run's folder of copies; gone when it ends."""
 
-_ENGINE_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
+_ENGINE_DISTRIBUTIONS = {
+    "onnxruntime": "onnxruntime",
+    "litert": "ai-edge-litert",
+    "tflite-runtime": "tflite-runtime",
+    "executorch": "executorch",
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def inline_manifest(variant: Variant) -> BundleManifest:
         model_version="0",
         kind="classification" if variant.pipeline.post.kind == "classification" else "regression",
         variant=variant.name,
-        format="onnx" if variant.format == "onnx" else "tflite",
+        format=cast("Format", variant.format),
         engine=variant.engine,
         engine_options=dict(variant.engine_options),
         model_file=name,

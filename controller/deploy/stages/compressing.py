@@ -17,10 +17,10 @@ def run(context: DeployContext) -> None:
         UnusableModel: No recipe gave a variant.
     """
     settings = context.settings
-    wanted = sum(len(_forms(recipe.formats, settings.model.spec.formats)) for recipe in settings.recipes)
+    wanted = sum(len(_forms(recipe.formats, settings.model.formats)) for recipe in settings.recipes)
     context.progress.stage("compressing", wanted)
     calibration = calibration_samples(settings.model, context.workspace.datasets)
-    recipes = [recipe for recipe in settings.recipes if _forms(recipe.formats, settings.model.spec.formats)]
+    recipes = [recipe for recipe in settings.recipes if _forms(recipe.formats, settings.model.formats)]
     results = build_variants(settings.model, recipes, calibration, context.cache, _told(context))
     variants = [baseline_variant(settings.model)] + [each for each in results if isinstance(each, Variant)]
     failed = [each for each in results if isinstance(each, FailedVariant)]

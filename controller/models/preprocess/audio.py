@@ -8,16 +8,23 @@ from numpy.typing import NDArray
 from controller.errors import UnusableData
 from controller.models.preprocess.normalise import Array, normalised
 from wire.spec import AudioPre
+from wire.spec.audio import LOUDEST
 
 Doubles = NDArray[np.float64]
 
 
 def prepare_audio(pre: AudioPre, queries: NDArray[Any]) -> Array:
-    """Return features for waveforms of shape (n, samples) or (n, 1, samples), in the model's layout."""
-    waves = queries[:, 0] if queries.ndim == 3 and queries.shape[1] == 1 else queries
+    """Return features for waveforms, in the model's layout.
+
+    Args:
+        queries: Shape (n, samples), (n, 1, samples) or (n, samples, 1).
+    """
+    waves = queries.reshape(len(queries), -1) if queries.ndim == 3 and 1 in queries.shape[1:] else queries
     if waves.ndim != 2 or not waves.shape[1]:
         raise UnusableData(f"waveforms of shape (n, {pre.samples}) are needed, got {queries.shape}")
     waves = _sized(_scaled(waves) * pre.full_scale, pre)
+    if (np.abs(waves) > LOUDEST).any():
+        raise UnusableData(f"a waveform holds samples beyond {LOUDEST:g}, which devices refuse")
     features = normalised(np.stack([features_of(pre, wave) for wave in waves]), pre.normalise)
     if pre.layout == "NTF":
         features = features.transpose(0, 2, 1)

@@ -3,6 +3,7 @@
 token_inputs(pre, queries, folder)  # {"ids": (n, 128), "mask": (n, 128)}, int64 or int32
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from controller.errors import UnusableData, UnusableModel
 from wire.spec import TextPre
+from wire.spec.base import RANGES
+from wire.spec.text import UNKNOWN_TEXT
 
 MOST_TRIES = 100
 """Draws for each text that is wanted."""
@@ -86,12 +89,52 @@ def open_tokeniser(path: Path) -> Any:
     except ImportError as exc:
         raise UnusableModel("models of text need the package tokenizers: install thresher[text]") from exc
     try:
-        tokeniser: Any = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as exc:  # the library raises nothing more special
+        tokeniser: Any = _asked(Tokenizer.from_str, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
         raise UnusableModel(f"{path} is no readable tokenizer.json: {exc}") from exc
     tokeniser.no_truncation()
     tokeniser.no_padding()
     return tokeniser
+
+
+def check_tokeniser(pre: TextPre, path: Path) -> None:
+    """Refuse a tokeniser that devices refuse when they load it, or whose numbers a model's input does not hold.
+
+    Raises:
+        UnusableModel: It cannot be read, leaves no room for a text, has no token `pad_id`, or fails at unknown words.
+    """
+    tokeniser = open_tokeniser(path)
+    own = tokeniser.num_special_tokens_to_add(False) if pre.special_tokens else 0
+    if pre.length <= own:
+        raise UnusableModel(
+            f"{path}: pre.length is {pre.length}, a text is surrounded by {own} tokens: more are needed"
+        )
+    numbers = tokeniser.get_vocab().values()
+    if pre.pad_id >= len(numbers) and pre.pad_id not in numbers:
+        raise UnusableModel(f"{path}: pre.pad_id is {pre.pad_id}, which is none of its {len(numbers)} tokens")
+    largest, given = RANGES.get(pre.input.dtype, RANGES["int64"])[1], max(numbers, default=0)
+    if given > largest:
+        raise UnusableModel(f"{path}: has a token of number {given}, the input is {pre.input.dtype}: at most {largest}")
+    try:
+        _asked(tokeniser.encode, UNKNOWN_TEXT, add_special_tokens=pre.special_tokens)
+    except ValueError as exc:
+        raise UnusableModel(
+            f"{path}: fails at words that it does not know: {exc}; give it an unknown token that stands in the "
+            f"vocabulary of its model, and import again"
+        ) from exc
+
+
+def _asked(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what the library gives; raise ValueError where it fails."""
+    try:
+        return call(*arguments, **options)
+    except MemoryError:
+        raise
+    except BaseException as exc:
+        # The library raises plain `Exception`, and where its Rust code panics an error that is not even one of those.
+        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+            raise
+        raise ValueError(str(exc)[:300]) from exc
 
 
 def _encoded(pre: TextPre, tokeniser: Any, query: NDArray[Any], number: int) -> Any:
@@ -100,7 +143,10 @@ def _encoded(pre: TextPre, tokeniser: Any, query: NDArray[Any], number: int) -> 
         text = content.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise UnusableData(f"sample {number} is no UTF-8 text: {exc}") from exc
-    encoding = tokeniser.encode(text, add_special_tokens=pre.special_tokens)
+    try:
+        encoding = _asked(tokeniser.encode, text, add_special_tokens=pre.special_tokens)
+    except ValueError as exc:
+        raise UnusableData(f"sample {number} is refused by the tokeniser: {exc}") from exc
     count = len(encoding.ids)
     if len(content) > pre.largest_bytes or count == 0 or (count > pre.length and pre.truncate == "error"):
         raise UnusableData(

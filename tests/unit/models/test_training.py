@@ -70,3 +70,37 @@ def test_statistics_standardise_and_restore(soil: Any) -> None:
     statistics = soil.Statistics.of(rows)
     assert statistics.standardise(rows).tolist() == [[-1.0, -1.0], [1.0, 1.0]]
     np.testing.assert_array_equal(statistics.restore(statistics.standardise(rows)), rows)
+
+
+@pytest.fixture
+def fashion(torch: Any, models: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    torch.set_num_threads(1)
+    monkeypatch.syspath_prepend(str(models.parent))
+    return importlib.import_module("models.fashion.train")
+
+
+def test_a_moved_picture_is_the_same_picture_moved_or_mirrored(fashion: Any, torch: Any) -> None:
+    pictures = torch.arange(1.0, 785.0).view(1, 1, 28, 28).expand(64, 1, 28, 28)
+    made = fashion.augment(pictures, 2, torch.Generator().manual_seed(0))
+    inside = made[:, 0, 4:24, 4:24]
+    across = set((inside[:, :, 1:] - inside[:, :, :-1]).unique().tolist())
+    down = set((inside[:, 1:] - inside[:, :-1]).unique().tolist())
+    assert across == {1.0, -1.0}  # half of them are mirrored
+    assert down == {28.0}  # none is turned upside down
+    black = -fashion.MEAN / fashion.DEVIATION
+    moved = {float(value) for value in made.unique() if not 1 <= float(value) <= 784}
+    assert moved == {pytest.approx(black)}
+
+
+def test_the_hold_out_is_the_last_of_each_class(fashion: Any, torch: Any) -> None:
+    labels = torch.arange(10).repeat(600)
+    kept, held = fashion.hold_out(labels)
+    assert np.bincount(labels.numpy()[held]).tolist() == [500] * 10
+    assert sorted([*kept, *held]) == list(range(6000))
+    assert kept.max() < held.min()
+
+
+def test_what_training_scales_is_what_the_model_declares(fashion: Any) -> None:
+    pixels = np.array([[[0, 255]]], np.uint8)
+    expected = [(value - fashion.MEAN) / fashion.DEVIATION for value in (0.0, 1.0)]
+    assert fashion.scaled(pixels).ravel() == pytest.approx(expected, rel=1e-6)

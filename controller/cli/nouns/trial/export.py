@@ -51,7 +51,7 @@ def export(
     refuse_existing(path, force)
     write = export_samples if samples else export_trials
     with reading() as session:
-        names = list(named) or _of_deployment(session, deployment)
+        names = list(dict.fromkeys(named)) or _of_deployment(session, deployment)
         with _views(session, names) as views:
             done = write(views, path, "csv" if kind == "csv" else "parquet")
     if as_json:

@@ -12,7 +12,7 @@ from controller.cli.session import reading
 @click.option("--deployment", help="Only this deployment's trials; else those of the newest one.")
 @json_option
 def list_(deployment: str | None, as_json: bool) -> None:
-    """List the trials of a deployment."""
+    """List the trials of a deployment, with what speaks against their numbers."""
     from controller.report.build import latest_id
     from controller.report.trials import trial_row
     from controller.store import deployments, trials
@@ -27,7 +27,7 @@ def list_(deployment: str | None, as_json: bool) -> None:
     print_table(
         (
             "trial", "class", "device", "variant", "control", "outcome", "scenario", "samples", "p50 [ms]", "p95 [ms]",
-            "queries/s", "peak memory",
+            "queries/s", "peak memory", "doubts",
         ),
         [_cells(row) for row in rows],
         title=f"trials of deployment {chosen}",
@@ -45,5 +45,14 @@ def _cells(row: dict[str, Any]) -> list[object]:
     return [
         row["trial"], named, row["device"], row["variant"], row["control"], row["outcome"] or row["stage"],
         row.get("scenario"), row["samples"], summary["p50_ms"], summary["p95_ms"], summary.get("queries_per_second"),
-        memory,
+        memory, _doubts(row),
     ]  # fmt: skip
+
+
+def _doubts(row: dict[str, Any]) -> str:
+    """Return why the speed must not be used, else how many reasons to doubt it there are; `trial show` names them."""
+    void = [flag["reason"] for flag in row["flags"] if flag["void"]]
+    if void:
+        return f"void: {', '.join(void)}"
+    count = len(row["flags"])
+    return f"{count} flag{'s' if count > 1 else ''}" if count else ""

@@ -48,7 +48,19 @@ def _facts(document: Mapping[str, Any]) -> list[list[object]]:
     rows += [[f"setting {name}", value] for name, value in _settings(document).items()]
     rows += [*_numbers(document["summary"]), *_resources(document)]
     rows += [["received", time_text(document["received_s"])], *_validity(document)]
-    return rows + [[f"condition {name}", str(value)] for name, value in document["conditions"].items()]
+    conditions = document["conditions"].items()
+    return rows + [[f"condition {name}", _known(value)] for name, value in conditions if value is not None]
+
+
+def _known(value: object) -> str:
+    """Return a condition as text; readings that the device does not offer are left out."""
+    if isinstance(value, list):
+        return ", ".join(map(_known, value))
+    if not isinstance(value, Mapping):
+        return shown(value)
+    parts = [(name, _known(each), each) for name, each in value.items() if each is not None]
+    found = (f"{name} ({text})" if isinstance(each, Mapping) else f"{name} {text}" for name, text, each in parts)
+    return ", ".join(found) or "nothing is known"
 
 
 def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +75,8 @@ def _numbers(summary: Mapping[str, Any]) -> list[list[object]]:
     rows: list[list[object]] = [[f"{name} [ms]", _with_bounds(summary, name)] for name in _PERCENTILES]
     if summary.get("query_ms") is not None:
         rows.append(["time per query [ms]", _with_bounds(summary, "query")])
+    if summary.get("sustained_ms") is not None:
+        rows.append(["sustained [ms]", summary["sustained_ms"]])
     rows.append(["queries per second", summary.get("queries_per_second")])
     if summary.get("over_bound_ratio") is not None:
         rows.append(["over the bound", f"{100 * summary['over_bound_ratio']:.2f} % of the queries"])

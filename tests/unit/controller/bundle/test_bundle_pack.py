@@ -81,11 +81,17 @@ def test_the_recipe_stands_in_the_manifest_without_what_is_unset(
     assert bundle.manifest.evaluation is None
 
 
+COLD = pytest.mark.timeout(900)
+"""The worker compiles all kernels where nobody has since they changed: a minute of a processor's time, and many times
+that beside other work. Tests that need them wait for one that does."""
+
+
 def self_test(folder: Path, scratch: Path) -> dict[str, Any]:
     scratch.mkdir(exist_ok=True)
     return run_child("agent.measure.worker", {"kind": "selftest", "bundle_dir": str(folder)}, scratch, "selftest")
 
 
+@COLD
 def test_the_agents_self_test_passes_what_is_right_and_refuses_what_is_not(
     model: ModelFolder, outputs: Any, tmp_path: Path
 ) -> None:
@@ -129,6 +135,7 @@ def test_packing_needs_no_engine() -> None:
     assert json.loads(done.stdout.replace("'", '"')) == []
 
 
+@COLD
 def test_a_detection_bundle_takes_its_anchors_along(tmp_path: Path) -> None:
     folder = tmp_path / "finder"
     ends = [("x", [1, 4, 4]), ("y", [1, 4, 4]), ("s", [1, 4, 4])]

@@ -35,7 +35,8 @@ def test_the_commands_of_the_product_are_there() -> None:
     listed = {" ".join(path) for path in PATHS}
     assert listed >= {
         "init", "doctor", "demo", "deploy", "serve", "broker run", "broker config", "model import", "model list",
-        "model show", "model compress", "fleet list", "fleet show", "trial list", "trial show", "rollout list",
+        "model show", "model compress", "model converters install", "model converters list", "model converters remove",
+        "fleet list", "fleet show", "trial list", "trial show", "rollout list",
         "rollout show", "rollout pause", "rollout resume", "rollout abort", "rollout rollback", "report", "backup",
         "restore", "audit verify", "completion",
     }  # fmt: skip
@@ -59,6 +60,7 @@ def test_reading_commands_take_json(path: tuple[str, ...]) -> None:
 
 CHANGING = [
     ("init",), ("deploy",), ("serve",), ("model", "import"), ("model", "compress"), ("backup",), ("restore",),
+    *(("model", "converters", change) for change in ("install", "remove")),
     *(("rollout", wish) for wish in ("approve", "pause", "resume", "abort", "rollback")),
 ]  # fmt: skip
 

@@ -95,12 +95,19 @@ def test_the_list_names_the_scenario(terminal: Terminal) -> None:
     assert "server" in shown
 
 
+def test_the_list_says_which_numbers_are_not_to_be_believed(terminal: Terminal) -> None:
+    lines = {line.split()[0]: line.split() for line in terminal("list").splitlines() if line.strip()}
+    assert lines["void"][-2:] == ["void:", "throttled"]
+    assert lines["t0"][-2:] == ["1", "flag"]
+    assert lines["fast"][-1] == "B"  # nothing stands behind its memory
+
+
 def test_everything_that_a_device_sends_is_shown(terminal: Terminal) -> None:
     shown = terminal("show", "full")
     for text in (
         "setting rate_hz", "2.00 % of the queries", "no: throttled", "void throttled", "cool it",
         "4 J a query, 3 W, idle 1 W, from rapl over 10.0 s", "loads in processes of their own", "cold", "Conv",
-        "12.0 % slower", "by ORT", "condition before",
+        "12.0 % slower", "by ORT", "condition before", "governor performance, temperatures_celsius (cpu 41.5)",
     ):  # fmt: skip
         assert text in shown, text
     assert "setting streams" not in shown  # the scenario does not read it
@@ -140,6 +147,8 @@ def test_a_comparison_names_what_is_not_alike(terminal: Terminal) -> None:
     assert "caution: emulated: the limits of one of them" in shown
     assert "caution: not interleaved" in shown
     assert "measured in turns" in terminal("compare", "fast", "same")
+    assert "caution: both are the same trial" in terminal("compare", "fast", "fast")
+    assert "the same trial" not in terminal("compare", "fast", "same")
 
 
 def test_a_trial_that_is_not_there_is_named(terminal: Terminal) -> None:
@@ -155,7 +164,8 @@ def test_an_export_is_a_table_of_trials_or_of_samples(terminal: Terminal, tmp_pa
     assert done["rows"] == len(rows) == 7
     assert {row["trial"] for row in rows} == {"t0", "t1", "fast", "slow", "same", "void", "full"}
     assert "is there already" in terminal.said("export", "--out", str(path), code=3)
-    shown = terminal("export", "--out", str(path), "--force", "--samples", "--trial", "slow", "--trial", "fast")
+    twice = ("--trial", "slow", "--trial", "fast", "--trial", "slow")  # once is enough
+    shown = terminal("export", "--out", str(path), "--force", "--samples", *twice)
     assert shown.startswith("816 rows of 18 columns in ")  # 2 trials of 4 processes: 2 of warm-up and 100 timed
 
 

@@ -1,5 +1,6 @@
 """Small models with seeded weights and the series they are fitted to: seconds to make, real enough to quantise."""
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from agent.device.cpu import instruction_sets
 
 LENGTH, CLASSES = 64, 3
 FREQUENCIES = (2, 5, 9)
@@ -87,7 +90,7 @@ name: small
 version: "1"
 kind: classification
 formats:
-  onnx: {file: small.onnx, layout: NCL}
+  onnx: {file: small.onnx}
 pre: {kind: series, channels: 1, length: 64, normalise: {method: z_score, statistics: window}}
 post: {kind: classification, labels: [slow, middle, fast]}
 data: {npz: samples.npz, train_inputs: train_inputs, train_labels: train_labels}
@@ -102,3 +105,12 @@ def write_folder(root: Path, yaml: str = MODEL_YAML) -> Path:
     np.savez(root / "samples.npz", inputs=test[0], labels=test[1], train_inputs=train[0], train_labels=train[1])
     (root / "model.yaml").write_text(yaml)
     return root
+
+
+def sums_are_exact() -> bool:
+    """Return whether this processor adds products of 8-bit numbers without saturating on the way.
+
+    x86 without VNNI adds pairs of them in 16 bits (ONNX Runtime's documentation names it): unsigned activations with
+    8-bit signed weights, and signed ones that become unsigned, lose their largest sums there.
+    """
+    return platform.machine() != "x86_64" or bool({"avx512_vnni", "avx_vnni"} & set(instruction_sets()))

@@ -15,6 +15,7 @@ from controller.compress.recipe import PassStep
 from controller.errors import UnusableModel
 from tests.unit.controller.compress.small_models import conv_model, series
 from tests.unit.controller.compress.small_tflite import write_tflite
+from tests.unit.controller.convert.small_programs import write_program
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,10 @@ def test_a_graph_that_the_engine_refuses_is_unusable(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "broken.onnx")
     with pytest.raises(UnusableModel, match="ONNX Runtime does not load it"):
         audit_onnx(tmp_path / "broken.onnx")
+
+
+def test_a_program_shows_its_blocks_and_not_what_is_in_them(tmp_path: Path) -> None:
+    facts = inspect_file("executorch", write_program(tmp_path / "m.pte"))
+    assert facts["operators"] == {"XnnpackBackend": 1, "aten::relu": 1}
+    assert facts["uncounted"] == ["XnnpackBackend: a block of a backend, whose parameters and MACs it keeps"]
+    assert Inspection.from_facts(facts).fusion.quantised_ratio == 0.0

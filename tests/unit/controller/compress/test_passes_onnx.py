@@ -16,7 +16,10 @@ from controller.compress.passes import find_pass
 from controller.compress.passes.base import Artifact, Capabilities, PassContext
 from controller.compress.recipe import PassStep
 from controller.errors import ConfigurationError, UnusableData
-from tests.unit.controller.compress.small_models import conv_model, run, series
+from tests.unit.controller.compress.small_models import conv_model, run, series, sums_are_exact
+
+SATURATED_SQNR_DB = 8.0
+"""What is left of 8-bit signed weights at 8 bits on x86 without VNNI, where sums saturate."""
 
 EVERYTHING = Capabilities(frozenset({"onnxruntime", "litert"}), frozenset({"onnx", "tflite"}))
 
@@ -63,9 +66,15 @@ def test_a_pass_keeps_what_the_model_says(
     before, after = run(artifact.path, inputs), run(made.path, inputs)
     noise = sqnr_db(before, after)
     assert made.precision == precision
-    assert noise is None or noise >= least_sqnr_db
+    saturates = not sums_are_exact() and parameters_saturate(step)
+    assert noise is None or noise >= (SATURATED_SQNR_DB if saturates else least_sqnr_db)
     assert top1_agreement_ratio(before, after) >= 0.98
     assert [path.name for path in context.folder.iterdir()] == [made.path.name]
+
+
+def parameters_saturate(step: dict[str, Any]) -> bool:
+    static = step.get("quantize_static", {"scheme": "u8u8"})
+    return static["scheme"] != "u8u8" and not static.get("reduce_range")
 
 
 def element_types(path: Path) -> set[int]:

@@ -87,7 +87,7 @@ def test_the_float_file_is_taken_as_it_is(context: PassContext, tmp_path: Path) 
 def test_a_quantised_file_is_not_called_float(context: PassContext, tmp_path: Path) -> None:
     artifact = Artifact("tflite", write_tflite(tmp_path / "float.tflite"))
     quantised = find_pass("tflite_quantize").run(
-        artifact, {"mode": "dynamic", "calibration": "minmax", "samples": 1}, context
+        artifact, {"mode": "static", "calibration": "minmax", "samples": 8}, context
     )
     with pytest.raises(UnusableModel, match="1 operators are quantised already"):
         find_pass("tflite_float").run(Artifact("tflite", quantised.path), {}, context)

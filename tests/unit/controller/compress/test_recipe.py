@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -79,6 +79,55 @@ def test_parameters_hold_the_defaults() -> None:
 )
 def test_a_variant_is_named_after_format_and_recipe(name: str, form: str, variant: str) -> None:
     assert Recipe.model_validate(recipe(name=name)).variant_name(form) == variant
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"onnxruntime": {"provider": "dml"}}, "provider"),
+        ({"onnxruntime": {"provider_options": {"device_id": 0}}}, "no provider that they would be for"),
+        ({"litert": {"delegate": "library"}}, "belong together"),
+        ({"litert": {"delegate": "gpu", "delegate_library": "/usr/lib/libx.so"}}, "belong together"),
+        ({"litert": {"delegate": "library", "delegate_library": "libx.so"}}, "delegate_library"),
+        ({"litert": {"delegate_options": {"a": "b"}}}, "no delegate that they would be for"),
+        ({"tflite_runtime": {"xnnpack": False}}, "say engine: tflite-runtime"),
+    ],
+)
+def test_engine_options_that_do_not_go_together_are_refused(options: dict[str, Any], fault: str) -> None:
+    form = "onnx" if "onnxruntime" in options else "tflite"
+    passes: list[dict[str, Any]] = [{"simplify": {}}] if form == "onnx" else [{"tflite_float": {}}]
+    with pytest.raises(ValidationError, match=fault):
+        Recipe.model_validate(recipe(formats=[form], passes=passes, engine_options=options))
+
+
+def test_a_recipe_names_another_engine_of_its_format() -> None:
+    older = recipe(
+        formats=["tflite"],
+        passes=[{"tflite_float": {}}],
+        engine="tflite-runtime",
+        engine_options={"tflite_runtime": {"xnnpack": False}},
+    )
+    assert Recipe.model_validate(older).options_of("tflite-runtime") == {"xnnpack": False}
+    with pytest.raises(ValidationError, match="engine: onnxruntime runs onnx, formats says tflite"):
+        Recipe.model_validate({**older, "engine": "onnxruntime", "engine_options": {}})
+
+
+def test_the_options_of_an_engine_are_those_that_the_agent_takes() -> None:
+    """The two sides import nothing of each other: what one offers, the other must accept."""
+    from agent.inference.engines import delegates, providers
+    from agent.inference.engines.litert import LiteRtEngine
+    from agent.inference.engines.onnxruntime import DEFAULTS
+    from agent.inference.engines.table import TABLE
+    from agent.inference.engines.tflite_runtime import TfliteRuntimeEngine
+    from controller.compress import recipe as offered
+
+    assert set(get_args(offered.EngineName)) == set(TABLE)
+    assert set(get_args(offered.ExecutionProvider)) == set(providers.PROVIDERS)
+    assert set(offered.OnnxRuntimeOptions.model_fields) == set(DEFAULTS)
+    assert set(offered.LiteRtOptions.model_fields) == set(LiteRtEngine.defaults)
+    assert set(offered.TfliteRuntimeOptions.model_fields) == set(TfliteRuntimeEngine.defaults)
+    kinds = get_args(get_args(offered.LiteRtOptions.model_fields["delegate"].annotation)[0])
+    assert set(kinds) == set(delegates.NAMES)
 
 
 def test_the_schema_knows_every_pass() -> None:

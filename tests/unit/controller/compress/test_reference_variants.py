@@ -13,9 +13,16 @@ from controller.compress.shipped import find_recipes
 from controller.compress.variant import Variant, baseline_variant
 from controller.models.folder import ModelFolder
 from controller.models.samples import golden_inputs
+from tests.unit.controller.compress.small_models import sums_are_exact
 
 COMMITTED = Path(__file__).parents[4] / "models" / "leaf_outline"
-LEAST_SQNR_DB = {"onnx-int8-u8s8-minmax": 15.0, "tflite-float": 90.0, "tflite-int8-static": 12.0}
+LEAST_SQNR_DB = {
+    "onnx-int8-u8s8-minmax": 15.0 if sums_are_exact() else 10.0,
+    "tflite-float": 90.0,
+    "tflite-int8-static": 12.0,
+}
+LEAST_AGREEMENT = {"onnx-int8-u8s8-minmax": 0.9 if sums_are_exact() else 0.7}
+"""Of synthetic outlines, many of which lie between two classes."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +41,7 @@ def test_synthetic_outlines_keep_their_class(model: ModelFolder, tmp_path: Path)
         noise = sqnr_db(reference, found)
         assert noise is not None
         assert noise >= LEAST_SQNR_DB[variant.name]
-        assert top1_agreement_ratio(reference, found) >= 0.9
+        assert top1_agreement_ratio(reference, found) >= LEAST_AGREEMENT.get(variant.name, 0.9)
 
 
 def outputs(variant: Variant, inputs: np.ndarray, context: EvaluationContext) -> np.ndarray:

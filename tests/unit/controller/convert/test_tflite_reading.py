@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import flatbuffers
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from controller.convert.tflite import read_tflite
 from controller.errors import UnusableModel
@@ -51,4 +53,26 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = write_tflite(tmp_path / "m.tflite")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UnusableModel, match="broken TFLite file"):
+        read_tflite(path)
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "says"),
+    [
+        (0.5, 300, "'row': the zero point of 'row' is 300: int8 has -128 to 127"),
+        (float("inf"), 0, "'row': Input should be a finite number"),
+    ],
+)
+def test_a_quantisation_that_no_bundle_carries_is_refused(
+    scale: float, zero_point: int, says: str, tmp_path: Path
+) -> None:
+    path = write_tflite(tmp_path / "m.tflite")
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    row = model.subgraphs[0].tensors[0]
+    row.type, row.quantization = schema.TensorType.INT8, schema.QuantizationParametersT()
+    row.quantization.scale, row.quantization.zeroPoint = [scale], [zero_point]
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    with pytest.raises(UnusableModel, match=says):
         read_tflite(path)

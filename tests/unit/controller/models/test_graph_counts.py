@@ -132,3 +132,13 @@ def test_the_small_model() -> None:
     assert counts.macs == 64 * 8 * 5 + 64 * 16 * 8 * 5 + 16 * 3
     assert counts.parameters == 8 * 5 + 8 + 4 * 8 + 16 * 8 * 5 + 16 + 16 * 3 + 3
     assert counts.operators["Conv"] == 2
+
+
+def test_what_runs_only_perhaps_is_named_and_not_counted() -> None:
+    model = one_operator("Gemm", {"x": (1, 16)}, {"w": (16, 5)}, ["batch", 5], ["x", "w"])
+    inner = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["z"])], "branch", [], [])
+    model.graph.node.append(helper.make_node("If", ["c"], ["z"], name="choice", then_branch=inner, else_branch=inner))
+    counts = measure_graph(model)
+    assert counts.macs == 80
+    assert counts.operators == {"Gemm": 1, "If": 1, "MatMul": 2}
+    assert counts.uncounted == ("If choice: MatMul in its graphs",)

@@ -11,6 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from controller.compress.cache import PassCache
+from controller.compress.process.run import EvaluationContext, run_variant
+from controller.compress.variant import baseline_variant
 from controller.errors import ConfigurationError, DiskFull, NotFound, UnusableData, UnusableModel
 from controller.models import importing
 from controller.models.catalogue import find_model, list_models, version_order
@@ -18,6 +21,8 @@ from controller.models.checking import FACTS
 from controller.models.importing import ImportRequest, import_model
 from controller.models.samples import calibration_samples, evaluation_samples
 from tests.unit.controller.compress.small_models import conv_model, series, write_folder
+from tests.unit.controller.compress.small_tflite import FEATURES, rows, write_tflite
+from tests.unit.controller.models.sources.small_graphs import recurrent, save
 
 
 @pytest.fixture
@@ -122,7 +127,7 @@ def unknown_operator(model: onnx.ModelProto) -> None:
         (nan_weights, "'w1' hold NaN"),
         (fixed_batch, "the batch is fixed at 4"),
         (free_length, r"only the batch \(first axis\) may be free"),
-        (unknown_operator, "does not load"),
+        (unknown_operator, "no engine here has operator Conv of domain 'somewhere.else'"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_refused_and_leaves_nothing(change: Any, says: str, tmp_path: Path) -> None:
@@ -167,10 +172,70 @@ def test_samples_that_do_not_fit_are_refused_and_leave_nothing(
     assert list((tmp_path / "models").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["weights.h5", "nowhere"])
-def test_what_is_neither_onnx_nor_a_folder_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UnusableModel, match=r"an \.onnx file or a folder"):
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere", r"an \.onnx file, a \.tflite file, .* can be imported"),
+        ("picture.jpg", r"an \.onnx file, a \.tflite file, .* can be imported"),
+        ("weights.safetensors", r"weights alone are no model: name the module .* --state"),
+        ("weights.pt", r"weights alone are no model"),
+        ("net.py", r"name the function in it that makes the network: FILE\.py:FUNCTION"),
+        ("frozen.pb", r"name the folder of the SavedModel"),
+        ("net.pte", r"made for one engine; import what it was made of"),
+    ],
+)
+def test_what_is_no_source_says_what_is(name: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(UnusableModel, match=says):
         import_model(ImportRequest(tmp_path / name), tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.tflite", "m.keras", "m.h5", "m.pt2", "net.py:build"])
+def test_a_source_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    request = ImportRequest(tmp_path / name, state=tmp_path / "w.pt" if ":" in name else None)
+    with pytest.raises(NotFound, match="no such file"):
+        import_model(request, tmp_path / "models")
+
+
+def test_weights_of_a_folder_that_lie_beside_its_file_are_taken_in(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "given")
+    onnx.save(conv_model(), folder / "small.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    model = import_model(ImportRequest(folder), tmp_path / "models")
+    assert not (model.root / "weights.bin").exists()
+    assert (folder / "weights.bin").exists()
+    facts = json.loads((model.root / FACTS).read_text())
+    assert (
+        facts["formats"]["onnx"]["bytes"]
+        == model.file("onnx").stat().st_size
+        > 4 * facts["formats"]["onnx"]["parameters"]
+    )
+    assert import_model(ImportRequest(folder), tmp_path / "models").root == model.root
+
+
+def test_a_bare_tflite_is_served_as_it_is(tmp_path: Path) -> None:
+    path = write_tflite(tmp_path / "row.tflite")
+    np.savez(tmp_path / "s.npz", inputs=rows(20), labels=np.arange(20) % 4)
+    model = import_model(ImportRequest(path, samples=tmp_path / "s.npz"), tmp_path / "models")
+    facts = json.loads((model.root / FACTS).read_text())
+    assert (model.baseline_format, list(model.spec.formats)) == ("tflite", ["tflite"])
+    assert model.file("tflite").read_bytes() == path.read_bytes()
+    assert (facts["formats"]["tflite"]["macs"], facts["formats"]["tflite"]["precision"]) == (FEATURES * 4, "float32")
+    assert facts["engines"]["litert"]["runs"] is True
+    assert facts["origin"]["source"] == "row.tflite"
+    assert "- litert" in (model.root / "CARD.md").read_text()
+
+
+def test_a_model_with_state_is_imported_and_answers(tmp_path: Path) -> None:
+    path = save(recurrent(), tmp_path / "leaky.onnx")
+    model = import_model(ImportRequest(path, kind="regression"), tmp_path / "models")
+    pipeline = model.pipeline("onnx")
+    assert pipeline.pre.input.name == "chunk"
+    assert pipeline.state is not None
+    assert [(one.input.name, one.output.name) for one in pipeline.state] == [("h", "h_out")]
+    context = EvaluationContext(PassCache(tmp_path / "cache"), np.zeros((1, 4), np.float32))
+    outputs = np.load(run_variant(baseline_variant(model), np.ones((3, 4), np.float32), context))
+    np.testing.assert_allclose(outputs.ravel(), [1.0, 1.5, 1.75])
+    assert "state: `h`" in (model.root / "CARD.md").read_text()
 
 
 def test_a_full_disk_leaves_nothing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,10 @@ from controller.compress.evaluate import EvaluationContext, evaluate
 from controller.compress.process.start import run_child
 from controller.compress.recipe import Recipe
 from controller.compress.variant import FailedVariant, Variant, baseline_variant
-from controller.errors import ConfigurationError, UnusableModel
+from controller.errors import ConfigurationError, UnusableData, UnusableModel
 from controller.models.folder import ModelFolder
 from controller.models.importing import ImportRequest, import_model
+from controller.models.preprocess.text import check_tokeniser, token_inputs
 from controller.models.samples import calibration_samples, evaluation_samples, golden_inputs
 from tests.unit.agent.inference.text import kit
 
@@ -154,6 +155,8 @@ def declared(old: str, new: str) -> str:
         (declared("length: 6", "length: 6, mask: {name: m, shape: [1]}"), {}, ConfigurationError, "formats.FORMAT"),
         (declared("length: 6", "length: 6, tokeniser: other.json"), {}, UnusableModel, "pre.tokeniser: .*not there"),
         (declared("length: 6", "length: 6, tokeniser: ../up.json"), {}, UnusableModel, "outside the model's folder"),
+        (declared("length: 6", "length: 6, pad_id: 9"), {}, UnusableModel, "pre.pad_id is 9, which is none of its 9"),
+        (declared("length: 6", "length: 2"), {}, UnusableModel, "pre.length is 2, a text is surrounded by 2 tokens"),
     ],
 )
 def test_folders_that_are_refused(text: str, built: Any, error: Any, says: str, tmp_path: Path) -> None:
@@ -161,11 +164,33 @@ def test_folders_that_are_refused(text: str, built: Any, error: Any, says: str, 
         import_model(ImportRequest(write_folder(tmp_path / "source", text, **built)), tmp_path / "models")
 
 
-def test_a_bare_file_of_tokens_is_referred_to_a_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", kit.BROKEN)
+def test_a_tokeniser_that_fails_at_unknown_words_is_not_imported(broken: str, tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source")
+    kit.save_broken(source / "tokenizer.json", broken)
+    with pytest.raises(UnusableModel, match=r"tokenizer\.json: fails at words that it does not know: .*unknown token"):
+        import_model(ImportRequest(source), tmp_path / "models")
+
+
+def test_a_token_that_the_input_does_not_hold_is_not_imported(tmp_path: Path) -> None:
+    kit.save_far(tmp_path / "t.json", 2**31)
+    pre = kit.text_pre(input=kit.tensor("ids", "int32"))
+    with pytest.raises(UnusableModel, match="has a token of number 2147483648, the input is int32: at most 2147483647"):
+        check_tokeniser(pre, tmp_path / "t.json")
+    check_tokeniser(kit.text_pre(), tmp_path / "t.json")
+
+
+def test_a_text_that_the_tokeniser_refuses_is_no_calibration_data(tmp_path: Path) -> None:
+    kit.save_broken(tmp_path / "tokenizer.json", "words")
+    with pytest.raises(UnusableData, match="sample 1 is refused by the tokeniser"):
+        token_inputs(kit.text_pre(), kit.queries(["good", "unheard"]), tmp_path)
+
+
+def test_a_bare_file_of_tokens_takes_their_numbers(tmp_path: Path) -> None:
     file = tmp_path / "ids.onnx"
     onnx.save(_one_input(), file)
-    with pytest.raises(UnusableModel, match=r"a folder whose model\.yaml says `pre\.kind: text`"):
-        import_model(ImportRequest(file), tmp_path / "models")
+    pre = import_model(ImportRequest(file), tmp_path / "models").pipeline("onnx").pre
+    assert (pre.kind, pre.input.dtype) == ("tensor", "int64")
 
 
 def _one_input() -> onnx.ModelProto:

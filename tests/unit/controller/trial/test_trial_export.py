@@ -46,6 +46,22 @@ def test_a_trial_that_has_not_come_back_is_a_row_too(tmp_path: Path) -> None:
     assert done.size_bytes == path.stat().st_size
 
 
+def test_what_is_sustained_after_a_rise_is_a_column() -> None:
+    rising = process(0, [1_000_000] * 6 + [2_000_000] * 3, "drift")
+    assert trial_columns(view(record(replicates=(rising,))))["sustained_ms"] == pytest.approx(2.0)
+    assert trial_columns(view(record(replicates=(rising,), scenario="offline")))["sustained_ms"] is None
+    assert trial_columns(view(record()))["sustained_ms"] is None
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path, form: Any) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra 'export'")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        export_trials([view(record())], tmp_path / "file" / "t.csv", form)
+
+
 def test_samples_are_rows_in_their_order(tmp_path: Path) -> None:
     waited = process(0, [5, 6, 7], wait_ns=Samples.pack([1, 2, 3]))
     made = record(replicates=(waited, process(1, [8], "replaced")))

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.trial.cost import PROCESS_S, sittings_of, timed_seconds, variant_processes, variant_seconds
+from controller.trial.cost import (
+    PROCESS_S,
+    device_cost,
+    sittings_of,
+    timed_seconds,
+    variant_processes,
+    variant_seconds,
+)
 from controller.trial.plan import PlannedVariant, TrialDevice, plan_trials
 from controller.trial.settings import TrialSettings, TrialWindow
 
@@ -175,3 +182,15 @@ def test_sittings_hold_every_variant_once_and_the_control_first(others: int, siz
     assert len(sittings) == -(-others // (size - 1))  # the fewest
     lengths = [len(sitting) for sitting in sittings]
     assert max(lengths) - min(lengths) <= 1
+
+
+def test_one_devices_cost_is_that_of_its_sittings() -> None:
+    """Each further sitting of a pause measures the control once more."""
+    each_s = variant_seconds(QUICK)
+    whole = device_cost(QUICK, 3)
+    assert whole.device_minutes == pytest.approx(4 * each_s / 60)
+    short = QUICK.model_copy(update={"longest_pause_s": 2.5 * each_s})
+    assert device_cost(short, 3).serving_lost_s == pytest.approx(6 * each_s)
+    assert device_cost(short, 3).longest_pause_s == pytest.approx(2 * each_s)
+    assert device_cost(short.model_copy(update={"policy": "coexist"}), 3).serving_lost_s == 0
+    assert device_cost(short.model_copy(update={"longest_pause_s": each_s}), 0).processes == variant_processes(QUICK)

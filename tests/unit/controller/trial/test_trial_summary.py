@@ -191,3 +191,9 @@ def test_the_terms_of_a_trial_are_kept() -> None:
     assert (found.scenario, found.settings.rate_hz, found.threads) == ("server", 5, 3)
     assert (found.serving_policy, found.over_bound_ratio, found.energy_j) == ("coexist", 0.25, 4)
     assert found.terms != summarise(record(), LABELS).terms
+
+
+def test_what_was_wrong_with_a_process_that_was_measured_again_is_no_doubt() -> None:
+    again = (replicate(0, [100] * 9, "probe_invalid", "replaced"), replicate(1, [100] * 9), replicate(2, [101] * 9))
+    found = summarise(record(replicates=again, flags=(Flag(reason="replaced"),)), None)
+    assert found.flags == ("replaced",)

@@ -75,3 +75,16 @@ def test_the_bound_on_devices_medians_covers_them() -> None:
         drawn = model.draws.centre + ndtri(0.95) * np.sqrt(model.draws.device)
         covered += bool(np.quantile(drawn, 0.95) >= truth)
     assert 0.885 <= covered / 200 < 1.0  # four standard errors of 200 are 6.2 %
+
+
+@pytest.mark.parametrize(("devices", "least", "most"), [(2, 1.5, 3.5), (3, 1.15, 1.5), (10, 1.03, 1.09)])
+def test_the_bound_is_as_wide_as_the_documents_say(devices: int, least: float, most: float) -> None:
+    """Typically: the median of 25 fleets whose devices differ by 5 %."""
+    chance = np.random.default_rng(26)
+    found = []
+    for _ in range(25):
+        cells = fleet(chance, devices)
+        p95 = predict(fit(cells), cells, tails=True).p95_ns
+        assert p95 is not None
+        found.append(p95.upper / p95.value)
+    assert least < np.median(found) < most

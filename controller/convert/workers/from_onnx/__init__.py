@@ -1,0 +1,1 @@
+"""From ONNX: one target a module."""

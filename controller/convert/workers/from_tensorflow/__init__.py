@@ -1,0 +1,1 @@
+"""From a Keras model or a SavedModel: one target a module."""

@@ -1,0 +1,1 @@
+"""From a PyTorch module or an exported program: one target a module."""
