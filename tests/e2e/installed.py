@@ -19,7 +19,18 @@ from packaging.requirements import Requirement
 
 from tests.e2e.world import ROOT, environment
 
-SOURCES = ("agent", "controller", "wire", "configs", "models", "systemd", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (
+    "agent",
+    "controller",
+    "wire",
+    "configs",
+    "locks",
+    "models",
+    "systemd",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 SITE = Path(sysconfig.get_path("purelib"))
 EXTRAS = ("kernels", "onnxruntime")
 

@@ -21,8 +21,8 @@ Layout = tuple[int, int, int, int]
 
 LEAST_BLOCK = 8
 """Points. Smaller blocks take longer than what they save."""
-AT_ONCE = 32
-"""Windows. With six channels of 128 points some 200 KB are read and written: a second-level cache holds them."""
+AT_ONCE = 64
+"""Windows. With six channels of 128 points 400 KB are read and written: a second-level cache holds them."""
 DOUBTFUL = LARGEST / 10
 EIGHT = 8
 U = np.uint64

@@ -110,7 +110,7 @@ def test_a_digest_tells_signature_code_callees_and_constants_apart() -> None:
         Kernel(best.python, "void(float64[::1], int64[::1])"),
         Kernel(of_another_softmax, SOFTMAX.signature.text),
         Kernel(with_globals(best.python, sink=with_globals(sink, better=of_another_softmax)), best.signature.text),
-        Kernel(with_globals(cut.python, AT_ONCE=64), cut.signature.text),
+        Kernel(with_globals(cut.python, AT_ONCE=16), cut.signature.text),
     ]
     digests = [kernel.made_of() for kernel in (best, cut, SOFTMAX, SIGMOID, *others)]
     assert len(set(digests)) == len(digests)

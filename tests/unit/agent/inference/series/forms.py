@@ -37,7 +37,7 @@ def cut(points: int, seed: int) -> list[Any]:
 
 
 def in_blocks(points: int, seed: int) -> list[Any]:
-    """Windows of two blocks every other seed, else of one; from 17 points on more than are taken at once."""
+    """Windows of two blocks every other seed, and more than are taken at once; else of one."""
     hop, length = (points, 2 * points) if seed % 2 else (2 * points + 1, 2 * points)
     recording, windows = values(100 * points, seed), (98 * points) // hop + 1
     room, rule = block_room(CHANNELS, windows, length, hop), np.array([0.0, 1e-8])

@@ -30,7 +30,7 @@ of_blocks = st.tuples(st.integers(LEAST_BLOCK, 20), st.integers(1, 5), st.intege
 )
 cuts = st.one_of(any_size, of_blocks)
 """Length and hop."""
-series = st.tuples(st.integers(1, 3), st.integers(0, 400), st.integers(0, 2**31))
+series = st.tuples(st.integers(1, 3), st.integers(0, 900), st.integers(0, 2**31))
 """Channels, points beyond the first window, seed."""
 
 
