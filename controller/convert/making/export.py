@@ -20,6 +20,7 @@ from controller.convert.conversion import Ends, Layout, WeightParity, files_dige
 from controller.convert.environments import Environment, Limits, required, run_worker
 from controller.convert.making.routes import Route
 from controller.convert.signature import read_signature
+from controller.convert.tflite import read_tflite
 from controller.errors import UnusableModel
 from controller.models.folder import FormatEntry, ModelFolder
 from controller.models.samples import arrays_digest
@@ -27,6 +28,8 @@ from wire.spec import PreSpec
 
 OPSETS: Mapping[str, int] = {"torch": 20, "tensorflow": 18}
 """The newest opset that each exporter writes and every engine here reads."""
+
+_PASSED_ON = ("ONNX_", "Flex")
 
 CHANNEL_LAST: Mapping[str, Layout] = {"NCHW": "NHWC", "NCL": "NLC"}
 
@@ -92,6 +95,8 @@ def exported(route: Route, model: ModelFolder, pre: PreSpec, entry: FormatEntry 
     key = _key(route, model, environment, asked, given)
     found = given.cache.get_or_make(key, lambda folder: _run(route, environment, asked, given, folder))
     facts, folder = found.facts, found.folder
+    if route.target == "tflite":
+        _check_operators(route, folder / facts["file"])
     return Made(
         folder / facts["file"],
         ends,
@@ -101,6 +106,20 @@ def exported(route: Route, model: ModelFolder, pre: PreSpec, entry: FormatEntry 
         WeightParity(**facts["weights"]) if "weights" in facts else None,
         tuple(facts["notes"]),
     )
+
+
+def _check_operators(route: Route, path: Path) -> None:
+    """Refuse operators that a converter passed on under another name, for want of a form in TFLite.
+
+    onnx2tf writes those that it has no form for as custom ones, TensorFlow's converter as ones of TensorFlow itself.
+    """
+    names = (name.removeprefix("CUSTOM ") for name in read_tflite(path).operators if name.startswith("CUSTOM "))
+    lacking = [name.removeprefix(mark) for name in names for mark in _PASSED_ON if name.startswith(mark)]
+    if lacking:
+        raise UnusableModel(
+            f"{route.told}: no TFLite form of {', '.join(lacking)}, so no engine for TFLite has what was written; run "
+            f"the model as onnx, or replace these operators"
+        )
 
 
 def _asked(route: Route, model: ModelFolder, pre: PreSpec, ends: Ends) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_the_committed_onnx_is_as_accurate_as_the_card_states(
 
 def test_the_card_states_every_seed(folder: Path, metrics: dict[str, Any]) -> None:
     card = (folder / "README.md").read_text()
-    assert metrics["fits"]
+    assert len(metrics["fits"]) >= 3
     assert metrics["test_accuracy_mean"] > 0.9
     for fit in metrics["fits"]:
         assert f"{fit['held_out']}/{fit['of_held_out']}" in card

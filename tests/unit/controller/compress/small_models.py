@@ -90,7 +90,7 @@ name: small
 version: "1"
 kind: classification
 formats:
-  onnx: {file: small.onnx}
+  onnx: {file: small.onnx, layout: NCL}
 pre: {kind: series, channels: 1, length: 64, normalise: {method: z_score, statistics: window}}
 post: {kind: classification, labels: [slow, middle, fast]}
 data: {npz: samples.npz, train_inputs: train_inputs, train_labels: train_labels}
