@@ -36,11 +36,12 @@ WIDEST_DETECTABLE_RATIO = 1.25
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two variants' process medians say of b against a.
+    """What two variants' process medians, or the rounds that they took in lock-step, say of b against a.
 
     `ratio` is b's time over a's, geometric means: 0.95 is 5 % less time, `faster`. `lower` and `upper` bound it with a
     confidence of 1 - `level`, 0 and infinity where a side has fewer than two processes. `detectable_ratio` is the
     smallest true slow-down that nine of ten such comparisons would have called; infinity where nothing says.
+    `processes`: of a and of b; in lock-step each round has one of either.
     """
 
     verdict: Verdict
@@ -66,16 +67,66 @@ def compare(a_medians: Sequence[float], b_medians: Sequence[float], level: float
         ValueError: A side is empty, or a median is not positive.
     Source: Welch, Biometrika 34 (1947) 28-35, on logarithms: latencies multiply.
     """
-    ratio, lower, upper = welch_ratio(a_medians, b_medians, 1 - level)
+    found = welch_ratio(a_medians, b_medians, 1 - level)
     detectable = _detectable_ratio(a_medians, b_medians, level)
-    verdict: Verdict = "no_difference_seen" if detectable <= WIDEST_DETECTABLE_RATIO else "not_enough_data"
-    if min(len(a_medians), len(b_medians)) < FEWEST_PROCESSES:
+    return _judged(found, detectable, level, (len(a_medians), len(b_medians)))
+
+
+def compare_rounds(log_ratios: Sequence[float], level: float = DESIGN_LEVEL) -> Comparison:
+    """Compare b with a, where both were measured in lock-step: a round is a fresh process of either, taking turns.
+
+    What both have in common, however much it wanders, is in no ratio; what a process brings of its own is, so that the
+    round is the unit.
+
+    Args:
+        log_ratios: `round_log_ratio` of each round.
+        level: Share of pairs of equal variants that may be called different, in (0, 1).
+    Returns:
+        As `compare`, from Student's t of one sample; `not_enough_data` below three rounds.
+    Raises:
+        ValueError: No rounds, or a ratio that is not finite.
+    Source: Bulej et al., Duet benchmarking, ICPE 2020 (pairs that run together; here they take turns).
+    """
+    if not log_ratios or not all(map(math.isfinite, log_ratios)):
+        raise ValueError(f"rounds are compared by finite log ratios, got {list(log_ratios)}")
+    n, middle = len(log_ratios), statistics.fmean(log_ratios)
+    if n < 2:
+        return _judged((math.exp(middle), 0.0, math.inf), math.inf, level, (n, n))
+    error = statistics.stdev(log_ratios) / math.sqrt(n)
+    needed = student_quantile(1 - level / 2, n - 1)
+    bounds = (math.exp(middle), _exp(middle - needed * error), _exp(middle + needed * error))
+    return _judged(bounds, _exp((needed + student_quantile(DETECTION_POWER, n - 1)) * error), level, (n, n))
+
+
+def round_log_ratio(a_blocks: Sequence[float], b_blocks: Sequence[float]) -> float:
+    """Return log(b / a) of one round: the median over pairs of neighbouring blocks.
+
+    A median, since what strikes between the two blocks of a pair, like a clock that changes, may be a factor of two in
+    that pair and is nothing in the others.
+
+    Args:
+        a_blocks: The median latency of each block, > 0, in the order measured.
+        b_blocks: The same of the other side; block i of either were measured one right after the other.
+    Raises:
+        ValueError: No blocks, not as many of either, or one that is not positive.
+    """
+    if not a_blocks or len(a_blocks) != len(b_blocks) or min(*a_blocks, *b_blocks) <= 0:
+        raise ValueError(f"a round needs positive blocks in pairs, got {len(a_blocks)} and {len(b_blocks)}")
+    return statistics.median(math.log(b / a) for a, b in zip(a_blocks, b_blocks, strict=True))
+
+
+def _judged(
+    bounds: tuple[float, float, float], detectable_ratio: float, level: float, processes: tuple[int, int]
+) -> Comparison:
+    ratio, lower, upper = bounds
+    verdict: Verdict = "no_difference_seen" if detectable_ratio <= WIDEST_DETECTABLE_RATIO else "not_enough_data"
+    if min(processes) < FEWEST_PROCESSES:
         verdict = "not_enough_data"
     elif upper < 1:
         verdict = "faster"
     elif lower > 1:
         verdict = "slower"
-    return Comparison(verdict, ratio, lower, upper, detectable, level, (len(a_medians), len(b_medians)))
+    return Comparison(verdict, ratio, lower, upper, detectable_ratio, level, processes)
 
 
 def welch_ratio(

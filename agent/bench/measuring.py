@@ -14,6 +14,7 @@ import agent
 from agent.bench.folders import open_bundle, open_set
 from agent.errors import BadBundle, ConfigurationError
 from agent.measure.queue import MeasureContext, measure_group
+from agent.measure.record import Interleaving
 from wire.artifact import ArtifactRef
 from wire.sweep import sweep
 from wire.trial import Grade, Scenario, ScenarioSettings, TrialRecord, TrialRequest
@@ -27,6 +28,8 @@ LOCAL = MeasureContext(fleet="bench", device="local", agent_version=getattr(agen
 class BenchOptions:
     """How to measure. `evaluation` is the folder of an evaluation set to answer as well.
 
+    `interleaving`: how the two bundles of `bench_pair` take turns; what is no single stream goes process by process.
+
     `context`: the device's own way to measure: threads, memory cap, cores, kernels, lock. `sweep_threads` and
     `sweep_batches` are the points of `bench_points`; the context's threads hold where there are none.
     """
@@ -37,6 +40,7 @@ class BenchOptions:
     sweep_threads: tuple[int, ...] = ()
     sweep_batches: tuple[int, ...] = ()
     profile: bool = False
+    interleaving: Interleaving = "lock-step"
     evaluation: Path | None = None
     context: MeasureContext = LOCAL
     progress: Callable[[str, Mapping[str, Any]], None] | None = None
@@ -74,7 +78,9 @@ def bench_points(folder: Path, options: BenchOptions, cancel: threading.Event | 
 def bench_pair(
     folder: Path, other: Path, options: BenchOptions, cancel: threading.Event | None = None
 ) -> tuple[TrialRecord, TrialRecord]:
-    """Measure two bundles interleaved (ABBA), so that a drift of the machine favours neither; a record of each.
+    """Measure two bundles in turns, so that neither is favoured by what the machine does; a record of each.
+
+    In lock-step where that can be, else process by process (ABBA): the records say which.
 
     Raises:
         NotFound, BadBundle: As `bench`, for either.
@@ -82,7 +88,9 @@ def bench_pair(
     ours = _request(folder, "bench", options)
     # As the control, the reference goes on with the bundle and the bundle with it: both have as many processes.
     theirs = _request(other, "other", options).model_copy(update={"control": True})
-    records = _measured([theirs, ours], [other, folder], options, cancel)
+    interleaving = options.interleaving if options.scenario == "single_stream" else "processes"
+    chosen = replace(options, context=replace(options.context, interleaving=interleaving))
+    records = _measured([theirs, ours], [other, folder], chosen, cancel)
     return records[1], records[0]
 
 

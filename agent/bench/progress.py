@@ -19,6 +19,7 @@ SAID: Mapping[str, str] = {
     "profile": "operators: {name}",
     "left_out": "left out: {name}: {detail}",
     "not_warm": "kernels are not compiled: {detail}",
+    "not_in_lock_step": "not in lock-step, but process by process: {detail}",
     "not_started": "a worker did not start, once more: {detail}",
     "trial": "{name}: {outcome}",
 }

@@ -31,6 +31,8 @@ def compared_json(records: Sequence[TrialRecord], compared: Compared) -> str:
         **{name: None if value in (math.inf, -math.inf) else value for name, value in numbers.items()},
         "verdict": compared.verdict,
         "interleaved": compared.interleaved,
+        "interleaving": compared.ours.conditions.get("interleaving", "processes") if compared.interleaved else None,
+        "round_ratios": [math.exp(value) for value in compared.log_ratios],
         "against": compared.against,
         "doubts": compared.doubts,
     }

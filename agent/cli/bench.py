@@ -108,6 +108,12 @@ def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> 
     type=click.Path(path_type=Path, exists=True),
     help="Another bundle's folder, measured in turns with this one; or a record that --out wrote.",
 )
+@click.option(
+    "--interleaving",
+    type=click.Choice(["lock-step", "processes"]),
+    help="How two bundles take turns: block by block, both processes alive (the default of single_stream), or process "
+    "by process.",
+)
 @click.option("--evaluation", type=_FOLDER, help="Folder of an evaluation set to answer as well.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the record, as JSON, into a file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as one JSON object.")
@@ -232,7 +238,7 @@ def _check_verdict(compared: "Compared") -> None:
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
-    """Refuse what the scenario does not read, and a sweep that is compared.
+    """Refuse what the scenario does not read, a sweep that is compared, and turns where there is nobody to take them.
 
     Raises:
         click.UsageError: Options that do not go together.
@@ -243,6 +249,10 @@ def _check_options(given: Mapping[str, Any]) -> None:
             raise click.UsageError(f"{option} belongs to --scenario {listed}, not to {given['scenario']}")
     if given["other"] is not None and max(len(given["threads"]), len(given["batch"])) > 1:
         raise click.UsageError("--compare takes one point: give --threads and --batch one number each")
+    if given["interleaving"] is not None and (given["other"] is None or not given["other"].is_dir()):
+        raise click.UsageError("--interleaving belongs to --compare with a bundle's folder")
+    if given["interleaving"] == "lock-step" and given["scenario"] != "single_stream":
+        raise click.UsageError(f"--interleaving lock-step belongs to --scenario single_stream, not {given['scenario']}")
 
 
 def _options(config_path: Path | None, given: Mapping[str, Any]) -> "BenchOptions":
@@ -259,6 +269,7 @@ def _options(config_path: Path | None, given: Mapping[str, Any]) -> "BenchOption
     context = _context(config_path)
     return BenchOptions(
         **{name: given[name] for name in ("grade", "scenario", "profile", "evaluation")},
+        interleaving=given["interleaving"] or "lock-step",
         settings=ScenarioSettings(**chosen),
         context=replace(context, threads=threads[0]) if len(threads) == 1 else context,
         sweep_threads=threads if len(threads) > 1 else (),

@@ -8,7 +8,7 @@ Light on purpose: the control process writes orders and reads results, and it ne
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agent.inference.order import WorkerOrder, refused
 from wire.base import Message
@@ -38,8 +38,18 @@ class SelftestOrder(BaseOrder):
     kind: Literal["selftest"] = "selftest"
 
 
+class LockStep(BaseModel):
+    """With whom a process takes turns: both sides of a `round` of one `session` have the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session: str
+    round: int = Field(ge=0)
+
+
 class MeasureOrder(BaseOrder):
-    """One replicate. With `check_golden`, wrong golden outputs end it before anything is timed."""
+    """One replicate. With `check_golden`, wrong golden outputs end it before anything is timed. With `lock_step` it is
+    timed in turns, as its stdin says."""
 
     kind: Literal["measure"] = "measure"
     grade: Grade = "normal"
@@ -47,6 +57,7 @@ class MeasureOrder(BaseOrder):
     settings: ScenarioSettings = ScenarioSettings()
     order: int = Field(default=0, ge=0)
     check_golden: bool = True
+    lock_step: LockStep | None = None
 
 
 class MemoryOrder(BaseOrder):

@@ -10,7 +10,9 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -71,19 +73,66 @@ def run_worker(
         WorkerNotStarted: The process ended before its work began: no fault of the bundle, worth another try.
         OSError: The process could not be made: worth another try as well.
     """
+    deadline = Deadline(timeout_s)
+
+    def hear(line: Mapping[str, Any]) -> None:
+        deadline.heard(line)
+        if progress is not None:
+            progress(line)
+
+    with started_worker(order, hear, workers) as running:
+        return running.answer(timeout_s, running.ends(deadline, cancel))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A worker that was started; `reader` reads what it says."""
+
+    order: BaseOrder
+    child: Child
+    reader: threading.Thread
+    errors: IO[bytes]
+
+    def ends(self, deadline: "Deadline", cancel: threading.Event) -> bool:
+        """Return whether the worker ended by itself in time.
+
+        Raises:
+            Canceled: `cancel` was set.
+        """
+        return _wait(self.child, deadline, cancel)
+
+    def answer(self, timeout_s: float, ended: bool = True) -> Answer:
+        """Return what came of the order: of a worker that has ended, or of one that had its time, `timeout_s`.
+
+        Raises:
+            WorkerNotStarted: Its work had not begun.
+        """
+        self.reader.join(READ_ON_S if ended else 0.0)
+        result = _result(self.order, self.child, self.errors) if ended else _timed_out(self.child, timeout_s)
+        return Answer(result, self.child.cap_by)
+
+
+@contextmanager
+def started_worker(order: BaseOrder, hear: Progress, workers: WorkersConfig | None = None) -> Iterator[Running]:
+    """Start a worker, and end it in the end, whatever it does by then.
+
+    Args:
+        order: As `run_worker` has it.
+        hear: Gets each line that the worker says, on a thread of its own.
+        workers: What holds the process besides; null: the defaults.
+    Raises:
+        OSError: The process could not be made.
+    """
     capped = order.model_copy(update={"memory_cap_by": "parent"})
     order_path = order.result_path.with_name("order.json")
     order_path.write_text(capped.model_dump_json(exclude_none=True))
     order.result_path.unlink(missing_ok=True)
-    deadline = Deadline(timeout_s)
     with tempfile.TemporaryFile() as errors:
         child = spawn(_command(order, order_path, workers or WorkersConfig()), errors.fileno())
-        reader = threading.Thread(target=_read_progress, args=(child, progress, deadline), daemon=True)
+        reader = threading.Thread(target=_read_progress, args=(child, hear), daemon=True)
         reader.start()
         try:
-            ended = _wait(child, deadline, cancel)
-            reader.join(READ_ON_S if ended else 0.0)
-            return Answer(_result(order, child, errors) if ended else _timed_out(child, timeout_s), child.cap_by)
+            yield Running(order, child, reader, errors)
         finally:
             _end(child)
             reader.join()
@@ -186,8 +235,6 @@ def _tail(stream: IO[bytes]) -> str:
     return text[-STDERR_TAIL_CHARACTERS:] or "none"
 
 
-def _read_progress(child: Child, progress: Progress | None, deadline: Deadline) -> None:
+def _read_progress(child: Child, hear: Progress) -> None:
     for line in child.lines():
-        deadline.heard(line)
-        if progress is not None:
-            progress(line)
+        hear(line)

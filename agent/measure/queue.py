@@ -132,7 +132,7 @@ def _start(
         one.give_up("failed", f"not_found: bundle {request.bundle.digest} is not on this device")
     elif request.evaluation is not None and evaluation is None:
         one.give_up("failed", f"not_found: evaluation set {request.evaluation.digest} is not on this device")
-    one.oversubscribed = (request.threads or context.threads) > usable
+    one.threads_allowed, one.threads_usable = request.threads or context.threads, usable
     return one
 
 
@@ -167,7 +167,7 @@ def _shared(context: MeasureContext, one: Measured, scene: Scene) -> dict[str, A
         "fleet": context.fleet,
         "device": context.device,
         "plan_gen": context.plan_gen,
-        "threads": one.request.threads or context.threads,
+        "threads": one.threads,
         "emulated": context.emulated,
         "agent_version": context.agent_version,
         "started_s": scene.started_s,
@@ -185,6 +185,8 @@ def _conditions(context: MeasureContext, one: Measured, scene: Scene) -> dict[st
         "usable_threads": _usable_threads(context),
         "kernels_compile_s": scene.kernels_compile_s,
         "profile_error": one.profile_error,
+        "interleaving": one.interleaving,
+        "not_in_lock_step": one.not_in_lock_step or None,
         "memory_cap_bytes": context.memory_cap_bytes,
         "memory_cap_by": "+".join(sorted(one.caps)) or None,
         "worker_affinity": list(context.affinity) if context.affinity else None,

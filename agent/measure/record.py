@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.measure.energy import EnergyMeter, Span, energy
 from agent.measure.flags import REMEDIES, UNQUIET
@@ -30,6 +30,7 @@ from wire.trial import (
 )
 
 REPLACED = "replaced"
+Interleaving = Literal["processes", "lock-step"]
 OUTCOMES = {"unfit": "unfit", "incompatible": "incompatible", "failed": "failed"}
 
 
@@ -51,13 +52,18 @@ class Measured:
     energies: dict[int, Energy] = field(default_factory=dict)
     """By the replicate's place in the group's order."""
     idle_w: float | None = None
-    oversubscribed: bool = False
-    """Whether the engine has more threads than this device has cores for it."""
+    threads_allowed: int = 1
+    """What the request, or else the device's configuration, gives the engine; the bundle may ask for fewer."""
+    threads_usable: int | None = None
+    """What cores and quota of this device are good for; null: nobody has looked."""
     engine_version: str = ""
     outcome: str = "measured"
     error: str = ""
     wall_s: float = 0.0
     repeated: bool = False
+    interleaving: Interleaving = "processes"
+    not_in_lock_step: str = ""
+    """Why it was measured process by process, where lock-step was asked for."""
     caps: set[str] = field(default_factory=set)
     """What held the memory cap of its workers: one name, or two where a cgroup could not be joined every time."""
 
@@ -65,6 +71,16 @@ class Measured:
     def alive(self) -> bool:
         """Whether it is still worth a process: nothing has gone wrong."""
         return self.outcome == "measured"
+
+    @property
+    def threads(self) -> int:
+        """What the engine really had; what it is allowed, until one was loaded."""
+        return int(_engine_options(self).get("intra_op_threads", self.threads_allowed))
+
+    @property
+    def oversubscribed(self) -> bool:
+        """Whether the engine has more threads than this device has cores for it."""
+        return self.threads_usable is not None and self.threads > self.threads_usable
 
     @property
     def rule(self) -> GradeRule:

@@ -18,10 +18,11 @@ from agent.inference.limits import kernel_folder
 from agent.measure.conditions import IdleTemperature
 from agent.measure.energy import EnergyMeter
 from agent.measure.host import pages
-from agent.measure.orders import BaseOrder, LoadOrder, MeasureOrder, MemoryOrder, ProfileOrder, Result
+from agent.measure.lock_step.rounds import speeds_in_lock_step
+from agent.measure.orders import BaseOrder, LoadOrder, LockStep, MeasureOrder, MemoryOrder, ProfileOrder, Result
 from agent.measure.process import Answer, Canceled, run_worker
 from agent.measure.protocol import abba_order
-from agent.measure.record import Measured
+from agent.measure.record import Interleaving, Measured
 
 STARTS = 3
 """A worker that could not even be started is no fault of the variant: it is started again."""
@@ -54,6 +55,8 @@ class MeasureContext:
     longest_s: float | None = None
     """How long serving may pause for a group; null: it does not, or nobody is served. Further looks and loads that do
     not fit are left out."""
+    interleaving: Interleaving = "processes"
+    """How variants of a group take turns: process by process (ABBA), or two of them in lock-step, where that can be."""
     keeps_interrupted: bool = False
     """Whether a group that is cancelled leaves records of what was measured; a device's plan is asked again instead."""
 
@@ -79,6 +82,8 @@ class Session:
 
     def speeds(self, group: Sequence[Measured]) -> None:
         """Time every variant, interleaved, until each has enough processes."""
+        if self.context.interleaving == "lock-step" and speeds_in_lock_step(self, group):
+            return
         by_trial = {one.request.trial: one for one in group}
         rounds = max((one.rule.replicates for one in group), default=0)
         self._rounds(by_trial, 0, rounds)
@@ -182,15 +187,7 @@ class Session:
 
     def _replicate(self, one: Measured) -> None:
         self.context.say("replicate", trial=one.request.trial, variant=one.request.variant, place=self.place)
-        order = MeasureOrder(
-            **self._common(one),
-            grade=one.request.grade,
-            scenario=one.request.scenario,
-            settings=one.settings,
-            order=self.place,
-            check_golden=not one.replicates,
-        )
-        self.place += 1
+        order = self.timed_order(one)
         if self.meter is None:
             self._give(one, order, one.rule.process_cap_s)
             return
@@ -198,6 +195,19 @@ class Session:
             result = self._give(one, order, one.rule.process_cap_s)
         if result is not None and result.replicate is not None:
             one.note_energy(self.meter, span)
+
+    def timed_order(self, one: Measured, lock_step: LockStep | None = None) -> MeasureOrder:
+        """Return the order of this variant's next replicate, and count its place."""
+        self.place += 1
+        return MeasureOrder(
+            **self._common(one),
+            grade=one.request.grade,
+            scenario=one.request.scenario,
+            settings=one.settings,
+            order=self.place - 1,
+            check_golden=not one.replicates,
+            lock_step=lock_step,
+        )
 
     def _give(self, one: Measured, order: BaseOrder, timeout_s: float, counts: bool = True) -> Result | None:
         """Have `order` carried out, and let the variant take the answer where it `counts`."""

@@ -1,7 +1,7 @@
 """The product's measuring, as this benchmark uses it: its session, its workers, its rules; other amounts.
 
-Replicates of the shipped grades are too short to compare pairs by, or so long that hundreds of pairs take a day. So two
-grades are given other amounts, here and in the children (`worker.py`).
+Replicates of the shipped grades are too short to compare pairs by, or so long that hundreds of pairs take a day. So the
+grades are given other amounts, here and in the children (`worker.py`); `ranking` has those of pairs in lock-step.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from agent.config import WorkersConfig
 from agent.measure import process
 from agent.measure.host.turns import wait_until_at_rest
 from agent.measure.protocol import GRADES
-from agent.measure.record import Measured, counted
+from agent.measure.record import Interleaving, Measured, counted
 from agent.measure.session import MeasureContext, Session
 from agent.warm import ensure_warm
 from benchmarks.common import repository
@@ -26,7 +26,7 @@ from benchmarks.truth_parts.worker import MODULE, RULES
 from wire.artifact import ArtifactRef
 from wire.trial import Grade, MemoryUse, Replicate, TrialRequest
 
-PATIENCE_S: Mapping[Grade, float] = {"quick": 0.2, "normal": 2.0}
+PATIENCE_S: Mapping[Grade, float] = {"quick": 0.2, "normal": 2.0, "ranking": 1.0}
 
 NAMELESS = ArtifactRef(digest="0" * 64, index=("0" * 64,), index_bytes=1, size_bytes=1, wire_bytes=1)
 """A folder that lies here already: nothing is fetched."""
@@ -57,14 +57,32 @@ class Product:
         Raises:
             RuntimeError: One could not be measured.
         """
+        return self._group(bundles, "processes", **amounts)
+
+    def _group(
+        self, bundles: Sequence[Path], interleaving: Interleaving, **amounts: Any
+    ) -> tuple[list[Measured], tuple[str, ...]]:
         group = [Measured(_request(f"side{number}", self.grade), folder, None) for number, folder in enumerate(bundles)]
-        with self._session(**amounts) as session:
+        with self._session(interleaving, **amounts) as session:
             _, reasons = wait_until_at_rest(self.patience_s, session.cancel)
             session.speeds(group)
         for one in group:
             _check(one)
             self.taken += one.replicates
         return group, reasons
+
+    def in_lock_step(
+        self, first: Path, second: Path, **amounts: Any
+    ) -> tuple[tuple[Measured, Measured], tuple[str, ...]]:
+        """Time two bundles in lock-step, and no more than that; else as `together`.
+
+        Raises:
+            RuntimeError: One could not be measured, or not in lock-step.
+        """
+        (one, other), reasons = self._group((first, second), "lock-step", **amounts)
+        if one.not_in_lock_step:
+            raise RuntimeError(f"{first} and {second} could not be measured in lock-step: {one.not_in_lock_step}")
+        return (one, other), reasons
 
     def once(self, bundle: Path) -> Replicate:
         """Time one process of a bundle."""
@@ -82,9 +100,15 @@ class Product:
         return one.memory
 
     @contextlib.contextmanager
-    def _session(self, **amounts: Any) -> Iterator[Session]:
+    def _session(self, interleaving: Interleaving = "processes", **amounts: Any) -> Iterator[Session]:
         context = MeasureContext(
-            "truth", "local", "0", affinity=(last_core(),), cache_dir=self.cache, workers=self.workers
+            "truth",
+            "local",
+            "0",
+            affinity=(last_core(),),
+            cache_dir=self.cache,
+            workers=self.workers,
+            interleaving=interleaving,
         )
         with tempfile.TemporaryDirectory(prefix="truth-") as name, _own(self.grade, amounts):
             yield Session(context, Path(name), threading.Event())

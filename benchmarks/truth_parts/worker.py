@@ -32,6 +32,12 @@ PAIRED: GradeRule = replace(
 """Five processes a side and no further looks, each 1 to 2 s; a disturbed one is taken once more, as in the grade
 `normal`."""
 
+ROUNDS = replace(
+    PAIRED, looks=(7, 10), interval_ratio=0.02, warm_up_s=0.15, warm_up_cap_s=0.2, timed_s=0.9, repeats_disturbed=False
+)
+"""Rounds in lock-step, each side 0.9 s in turns; more of them by the rule of the grade `normal`. What has not settled
+after a third of a second goes on to settle in turns, in both sides alike."""
+
 HASTY = replace(
     PAIRED,
     replicates=3,
@@ -44,7 +50,7 @@ HASTY = replace(
 )
 """For `--quick`: it shows that all parts run, and claims no rate."""
 
-RULES: Mapping[Grade, GradeRule] = {"quick": HASTY, "normal": PAIRED}
+RULES: Mapping[Grade, GradeRule] = {"quick": HASTY, "normal": PAIRED, "ranking": ROUNDS}
 """What the shipped grades mean in this benchmark, in the parent and in its workers."""
 
 

@@ -16,6 +16,7 @@ from agent.measure.orders import MeasureOrder, MemoryOrder, Result
 from agent.measure.scenarios import Subject, check_settings, queries_at_once
 from agent.measure.scenarios.loop import Query, rotation
 from agent.measure.scenarios.replicate import take_replicate
+from agent.measure.scenarios.turns import Turns
 
 MEMORY_RUNS = 32
 """Inferences of a memory run: arenas have grown to their size after a few."""
@@ -39,7 +40,8 @@ def measure(order: MeasureOrder, work: Work) -> Result:
     if golden is not None and not golden.passed:
         return judged(golden, Result(outcome="ok", engine_version=version))
     subject = Subject(work.bundle, pipeline, queries)
-    replicate = take_replicate(subject, order, work.phases())
+    turns = None if order.lock_step is None else Turns(order.lock_step, work.say)
+    replicate = take_replicate(subject, order, work.phases(), turns)
     return Result(outcome="ok", engine_version=version, golden=golden, replicate=replicate)
 
 

@@ -55,7 +55,7 @@ class LiteRtProfiler:
         self._environment = library.make("LiteRtCreateEnvironment", 0, None)
         path = str(subject.bundle.model_path).encode()
         self._model = library.make("LiteRtCreateModelFromFile", self._environment, path)
-        options = self._options(subject.threads, bool(engine.settings["xnnpack"]))
+        options = self._options(int(engine.settings["intra_op_threads"]), bool(engine.settings["xnnpack"]))
         self._compiled = library.make("LiteRtCreateCompiledModel", self._environment, self._model, options)
         library.drop("LiteRtDestroyOptions", options)
         self._signature = library.make("LiteRtGetModelSignature", self._model, SIGNATURE)

@@ -17,27 +17,29 @@ from agent.measure.flags import replicate_flags
 from agent.measure.orders import MeasureOrder
 from agent.measure.protocol import GRADES
 from agent.measure.scenarios import Course, Subject, run_course
-from agent.measure.scenarios.loop import Timings
-from wire.trial import Phases, Replicate, Samples, Scenario
+from agent.measure.scenarios.loop import Loop, Timings
+from agent.measure.scenarios.turns import Turns, run_in_turns
+from wire.trial import Phases, Replicate, Samples
 
 PROBE_ROUNDS = 7
 PROBE_STEPS = 40_000
 
 
-def take_replicate(subject: Subject, order: MeasureOrder, phases: Phases) -> Replicate:
+def take_replicate(subject: Subject, order: MeasureOrder, phases: Phases, turns: Turns | None = None) -> Replicate:
     """Warm up and time.
 
     Args:
         subject: Loaded; its engine has run at least once. Fewer than eight queries are flagged.
         order: Grade, scenario and its settings, place in the group's order.
         phases: What came before.
+        turns: How it hears of its turns, where it takes them with another process.
     Raises:
         ScenarioUnfit: The bundle cannot do what the scenario asks for.
     """
     rule = GRADES[order.grade]
     threads = engine_threads(subject.pipeline)
     before = begin()
-    course = _collector_off(subject, order)
+    course = _collector_off(subject, order, turns)
     after = end()
     lost = _lost(before.lost, after.lost)
     readings = {
@@ -55,7 +57,9 @@ def take_replicate(subject: Subject, order: MeasureOrder, phases: Phases) -> Rep
         "drift_ratio": round(protocol.drift_ratio(course.timed.service()), 4),
         "compiled_while_timing": after.compiled - before.compiled,
     }
-    flags = [*replicate_flags(readings, rule), *_disturbances(before, after, threads, order.scenario)]
+    # Who waits for queries, or for a turn, need not compute all the time.
+    keeps_busy = turns is None and order.scenario not in ("server", "paced")
+    flags = [*replicate_flags(readings, rule), *_disturbances(before, after, threads, keeps_busy)]
     flags += [] if course.stable else ["unstable"]
     return _packed(order.order, course, phases, readings, flags)
 
@@ -84,18 +88,20 @@ def end() -> Moment:
     return Moment(now_ns, conditions.snapshot(), probe, lost, compiled)
 
 
-def _disturbances(before: Moment, after: Moment, threads: int, scenario: Scenario) -> list[str]:
+def _disturbances(before: Moment, after: Moment, threads: int, keeps_busy: bool) -> list[str]:
     seconds = (after.at_ns - before.at_ns) / 1e9
     readings = [{**moment.snapshot, **moment.lost} for moment in (before, after)]
-    keeps_busy = scenario not in ("server", "paced")
     return conditions.changed_flags(readings[0], readings[1], seconds, threads, keeps_busy)
 
 
-def _collector_off(subject: Subject, order: MeasureOrder) -> Course:
+def _collector_off(subject: Subject, order: MeasureOrder, turns: Turns | None) -> Course:
+    rule = GRADES[order.grade]
     gc.collect()
     gc.disable()
     try:
-        return run_course(subject, GRADES[order.grade], order.scenario, order.settings)
+        if turns is not None:
+            return run_in_turns(Loop(subject.pipeline, subject.queries), rule, turns, engine_threads(subject.pipeline))
+        return run_course(subject, rule, order.scenario, order.settings)
     finally:
         gc.enable()
 

@@ -75,17 +75,19 @@ def _text(hits: int, pairs: Sequence[Pair]) -> str:
 
 
 def _medians(pairs: Sequence[Pair]) -> str:
-    """Return the ratio over all pairs, and how much processes of one bundle differ."""
+    """Return the ratio over all pairs, and how much rounds and processes of one bundle differ."""
     ratios = [pair.comparison.ratio for pair in pairs]
+    rounds = statistics.median(statistics.stdev(pair.log_ratios) for pair in pairs)
     spread = statistics.median(
         statistics.stdev(side) / statistics.fmean(side) for pair in pairs for side in (pair.first_ns, pair.second_ns)
     )
     if len(ratios) < 2:
         return f"ratio {ratios[0]:.4f}"
     middle, lower, upper = log_interval(ratios)
-    replaced = sum(pair.replaced for pair in pairs)
+    counts = [len(pair.log_ratios) for pair in pairs]
     return (
-        f"ratio of all {middle:.4f} ({lower:.4f} to {upper:.4f}), its median {statistics.median(ratios):.4f}; process "
-        f"medians of one side spread by {100 * spread:.2f} %; {len(pairs[0].first_ns)} processes a side, {replaced} "
-        f"taken once more; load at the end of a pair {statistics.median(pair.load_1m for pair in pairs):.1f}"
+        f"ratio of all {middle:.4f} ({lower:.4f} to {upper:.4f}), its median {statistics.median(ratios):.4f}; ratios "
+        f"of one pair's rounds spread by {100 * rounds:.2f} %, process medians of one side by {100 * spread:.2f} %; "
+        f"{min(counts)} to {max(counts)} rounds in lock-step; load at the end of a pair "
+        f"{statistics.median(pair.load_1m for pair in pairs):.1f}"
     )

@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wire.statistics import Comparison, compare
+from wire.statistics import Comparison, compare_rounds
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: pairs were measured in lock-step, and are compared by their rounds. 1 was process by process."""
+
 SAME = ("processor", "machine", "python", "packages")
 """Conditions that must be those of the first line."""
 
@@ -21,19 +23,19 @@ Kind = Literal["same", "slower"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two bundles measured as one group. Medians of their processes [ns], in the order of measuring.
+    """Two bundles measured in lock-step. Medians of their processes [ns], in the order of measuring.
 
-    kind: `same` for two bundles that are alike, `slower` where the second does 5 % more. flags: reason -> processes
-    that have it. replaced: Processes that were doubtful and measured once more. compiled: Kernels compiled in any of
-    the timed processes.
+    kind: `same` for two bundles that are alike, `slower` where the second does 5 % more. log_ratios: log(second /
+    first) of each round. flags: reason -> processes that have it. compiled: Kernels compiled in any of the timed
+    processes.
     """
 
     kind: Kind
     number: int
+    log_ratios: tuple[float, ...]
     first_ns: tuple[float, ...]
     second_ns: tuple[float, ...]
     flags: dict[str, int]
-    replaced: int
     compiled: int
     seconds: float
     at: str
@@ -43,7 +45,7 @@ class Pair:
     @property
     def comparison(self) -> Comparison:
         """Return the product's verdict on the second against the first."""
-        return compare(self.first_ns, self.second_ns)
+        return compare_rounds(self.log_ratios)
 
 
 class OtherMachine(Exception):
@@ -107,10 +109,14 @@ def _read(path: Path, mends: bool) -> tuple[dict[str, Any], list[Pair]]:
     if not lines:
         return {}, []
     if lines[0].get("schema") != SCHEMA:
-        raise ValueError(f"{path} holds no pairs of this benchmark: its first line is not of schema {SCHEMA}")
+        raise ValueError(
+            f"{path} holds no pairs that were measured as this release does: its first line is of schema "
+            f"{lines[0].get('schema', 'none')}, not {SCHEMA}: give another --state"
+        )
     return dict(lines[0]["conditions"]), [_pair(line) for line in lines[1:]]
 
 
 def _pair(line: dict[str, Any]) -> Pair:
-    listed: dict[str, Sequence[Any]] = {name: tuple(line[name]) for name in ("first_ns", "second_ns", "preflight")}
+    names = ("log_ratios", "first_ns", "second_ns", "preflight")
+    listed: dict[str, Sequence[Any]] = {name: tuple(line[name]) for name in names}
     return Pair(**{**line, **listed})

@@ -1,4 +1,4 @@
-"""Pairs of bundles, measured one after the other, for hours if need be; and what they say of the product's verdicts.
+"""Pairs of bundles, measured in lock-step, for hours if need be; and what they say of the product's verdicts.
 
 Equal bundles and those whose second one does 5 % more take turns: whatever changes on the machine during a long run
 meets both kinds.
@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.measure.record import REPLACED, process_medians
+from agent.measure.lock_step.ratios import round_log_ratios
+from agent.measure.record import process_medians
 from benchmarks.common import conditions
 from benchmarks.truth_parts.bundles import BLOCKS, MORE_BLOCKS, write_blocks
 from benchmarks.truth_parts.pairs.state import Kind, Pair, State
@@ -38,7 +39,7 @@ class Wanted:
             yield kind
 
 
-def take_pairs(path: Path, wanted: Wanted, grade: Grade = "normal") -> State:
+def take_pairs(path: Path, wanted: Wanted, grade: Grade = "ranking") -> State:
     """Measure until the file at `path` holds as many pairs as are wanted, and return them.
 
     Raises:
@@ -63,18 +64,18 @@ def pair_bundles(folder: Path) -> Mapping[str, Path]:
 
 
 def take_pair(kind: Kind, number: int, bundles: Mapping[str, Path], grade: Grade) -> Pair:
-    """Measure one pair as a group of the product's."""
+    """Measure one pair as `agent bench --compare` does, with this benchmark's amounts."""
     start = time.monotonic()
-    (first, second), reasons = Product(cache_folder(), grade=grade).together(bundles["first"], bundles[kind])
+    (first, second), reasons = Product(cache_folder(), grade=grade).in_lock_step(bundles["first"], bundles[kind])
     processes = [*first.replicates, *second.replicates]
     flags = Counter(flag for process in processes for flag in process.flags)
     return Pair(
         kind=kind,
         number=number,
+        log_ratios=tuple(round_log_ratios(first.replicates, second.replicates)),
         first_ns=tuple(process_medians(first.replicates)),
         second_ns=tuple(process_medians(second.replicates)),
         flags=dict(sorted(flags.items())),
-        replaced=flags[REPLACED],
         compiled=compiled(processes),
         seconds=round(time.monotonic() - start, 2),
         at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

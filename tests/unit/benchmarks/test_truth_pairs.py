@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,14 @@ MS = 1e6
 
 
 def pair(kind: Kind = "same", number: int = 0, ratio: float = 1.0, spread: float = 0.005) -> Pair:
-    """A pair whose processes scatter like those of a quiet host."""
+    """A pair whose rounds scatter like those of a quiet host, and whose processes wander by a factor of two."""
     source = random.Random(f"{kind}{number}{ratio}")
-    first, second = (tuple(2 * MS * scale * (1 + source.gauss(0, spread)) for _ in range(5)) for scale in (1.0, ratio))
-    return Pair(kind, number, first, second, {"disturbed": 1}, 1, 0, 20.0, "2026-01-01T00:00:00Z", 0.4, ("busy_host",))
+    wander = [1 + source.random() for _ in range(5)]
+    log_ratios = tuple(math.log(ratio) + source.gauss(0, spread) for _ in wander)
+    first = tuple(2 * MS * each for each in wander)
+    second = tuple(2 * MS * each * math.exp(value) for each, value in zip(wander, log_ratios, strict=True))
+    at = "2026-01-01T00:00:00Z"
+    return Pair(kind, number, log_ratios, first, second, {"disturbed": 1}, 0, 20.0, at, 0.4, ("busy_host",))
 
 
 def state_of(folder: Path, *pairs: Pair) -> State:
@@ -62,8 +67,14 @@ def test_pairs_of_another_machine_are_not_added_to(tmp_path: Path, name: str) ->
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text('{"some": "thing"}\n')
-    with pytest.raises(ValueError, match="no pairs of this benchmark"):
+    with pytest.raises(ValueError, match="of schema none, not 2"):
         State(tmp_path / "pairs.jsonl", None)
+
+
+def test_pairs_that_were_measured_process_by_process_are_not_mixed_in(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({"schema": 1, "conditions": HERE}) + "\n")
+    with pytest.raises(ValueError, match="of schema 1, not 2: give another --state"):
+        State(tmp_path / "pairs.jsonl", HERE)
 
 
 def test_both_kinds_are_spread_over_the_run_and_a_run_goes_on_where_it_stopped() -> None:
@@ -85,6 +96,8 @@ def test_a_quiet_machine_makes_both_claims_hold(tmp_path: Path) -> None:
     assert claims[1].value == 1.0
     assert "ratio of all 1.05" in claims[1].how
     assert "of 200 pairs" in claims[0].how
+    assert "ratios of one pair's rounds spread by 0." in claims[0].how
+    assert "5 to 5 rounds in lock-step" in claims[0].how
 
 
 def test_a_side_that_is_really_slower_and_one_that_is_not_turn_the_claims_false(tmp_path: Path) -> None:
@@ -109,7 +122,7 @@ def test_few_pairs_claim_no_rate(tmp_path: Path) -> None:
 
 
 def test_equal_process_medians_are_no_error(tmp_path: Path) -> None:
-    flat = replace(pair(), first_ns=(MS,) * 5, second_ns=(MS,) * 5)
+    flat = replace(pair(), first_ns=(MS,) * 5, second_ns=(MS,) * 5, log_ratios=(0.0,) * 5)
     claims = pair_claims(state_of(tmp_path, *itertools.repeat(flat, WANTED_SAME)))
     assert claims[0].value == 0.0
 

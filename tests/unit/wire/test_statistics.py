@@ -179,3 +179,49 @@ def test_the_unit_does_not_matter(a: list[float], b: list[float], unit: float) -
 def test_a_comparison_needs_positive_medians(a: list[float], b: list[float]) -> None:
     with pytest.raises(ValueError, match="positive medians of both sides"):
         compare(a, b)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.floats(0.001, 0.5))
+def test_rounds_are_compared_by_students_t_of_one_sample(log_ratios: list[float], level: float) -> None:
+    found = statistics.compare_rounds(log_ratios, level)
+    spread = stdlib.stdev(log_ratios)
+    assert found.ratio == pytest.approx(math.exp(stdlib.fmean(log_ratios)))
+    assert found.processes == (len(log_ratios), len(log_ratios))
+    if spread < 1e-9:
+        return
+    error = spread / math.sqrt(len(log_ratios))
+    lower, upper = stats.t.interval(1 - level, len(log_ratios) - 1, stdlib.fmean(log_ratios), error)
+    if upper < 700:
+        assert (math.log(found.lower), math.log(found.upper)) == pytest.approx((lower, upper), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("log_ratios", "verdict"),
+    [
+        ([0.05, 0.04, 0.06, 0.05, 0.05], "slower"),
+        ([-0.05, -0.04, -0.06, -0.05, -0.05], "faster"),
+        ([0.01, -0.01, 0.02, -0.02, 0.0], "no_difference_seen"),
+        ([0.5, -0.5, 0.5], "not_enough_data"),
+        ([0.05, 0.05], "not_enough_data"),
+        ([0.05], "not_enough_data"),
+        ([0.0, 0.0, 0.0], "no_difference_seen"),
+    ],
+)
+def test_rounds_give_the_four_verdicts(log_ratios: list[float], verdict: str) -> None:
+    assert statistics.compare_rounds(log_ratios).verdict == verdict
+
+
+def test_rounds_that_are_none_are_refused() -> None:
+    for wrong in ([], [0.1, math.nan], [math.inf]):
+        with pytest.raises(ValueError, match="finite log ratios"):
+            statistics.compare_rounds(wrong)
+    for a, b in (([], []), ([1.0], [1.0, 2.0]), ([0.0], [1.0])):
+        with pytest.raises(ValueError, match="positive blocks in pairs"):
+            statistics.round_log_ratio(a, b)
+
+
+def test_a_jump_between_two_blocks_of_a_pair_moves_no_round() -> None:
+    """The clock doubles within one pair: a factor of two there, and nothing in the others."""
+    assert statistics.round_log_ratio([1.0, 1.0, 1.0, 2.0, 2.0], [1.1, 1.1, 2.2, 2.2, 2.2]) == pytest.approx(
+        math.log(1.1)
+    )

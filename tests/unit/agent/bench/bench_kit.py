@@ -39,5 +39,16 @@ def steady(median_ns: int, processes: int = 5, samples: int = 60, **fields: Any)
     return record(each, **fields)
 
 
+def in_lock_step(median_ns: int, ratios: Sequence[float] = (1.0,) * 5, **fields: Any) -> TrialRecord:
+    """Return a record of rounds in lock-step: each round's turns wander by a factor of two, and have a ratio."""
+    processes = []
+    for number, ratio in enumerate(ratios):
+        turns = [[int(median_ns * ratio * wander)] * 3 for wander in (1.0, 2.1, 1.3, 1.7)]
+        told = {"session": "s", "round": number, "samples": [3] * 4}
+        samples = [value for turn in turns for value in turn]
+        processes.append(replicate(samples, conditions={"calls_per_sample": 1, "lock_step": told}))
+    return record([], replicates=tuple(processes), **{"conditions": {"interleaving": "lock-step"}, **fields})
+
+
 VOID = Flag(reason="probe_invalid", remedy="cool the device", void=True)
 DOUBT = Flag(reason="busy_host", remedy="measure when it is idle")

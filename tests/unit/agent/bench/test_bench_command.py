@@ -1,6 +1,7 @@
 """The command `agent bench`: what goes together, what it leaves, and how it ends."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from agent.bench.progress import shown
 from agent.bench.saved import save
 from agent.cli.bench import _check_verdict, command
 from agent.errors import ConfigurationError, NoVerdict, Slower
+from agent.measure.session import MeasureContext
 from agent.warm import ensure_warm
 from tests.unit.agent.bench.bench_kit import VOID, steady
 from tests.unit.agent.inference import bundle_kit as kit
@@ -36,6 +38,11 @@ def run(*arguments: object) -> Any:
         (["--threads", "2,2"], "a number stands twice"),
         (["--scenario", "offline", "--batch", "2048"], "whole numbers from 1 to 1024"),
         (["--threads", "1,2", "--compare", "."], "--compare takes one point"),
+        (["--interleaving", "processes"], "--interleaving belongs to --compare with a bundle's folder"),
+        (
+            ["--scenario", "paced", "--compare", ".", "--interleaving", "lock-step"],
+            "belongs to --scenario single_stream",
+        ),
         (["--scenario", "server", "--rate-hz", "nan"], "nan: a finite number is expected"),
         (["--scenario", "server", "--rate-hz", "-1"], "is not in the range"),
         (["--scenario", "paced", "--period-ms", "nan"], "nan: a finite number is expected"),
@@ -50,7 +57,19 @@ def test_options_that_do_not_go_together_are_a_usage_error(tmp_path: Path, optio
     assert says in " ".join(found.output.split())
 
 
-def test_two_bundles_are_measured_in_turns_and_left_in_a_file(tmp_path: Path) -> None:
+def turns_of(record: dict[str, Any], number: int) -> list[tuple[int, int]]:
+    """Return begin and end of each turn of a round, on the clock that all processes share [ns]."""
+    process = TrialRecord.model_validate(record).replicates[number]
+    told, samples, found = process.conditions["lock_step"], process.total_ns.unpack(), []
+    for begin_us, rewarm_ns, count in zip(told["begin_us"], told["rewarm_ns"], told["samples"], strict=True):
+        begin = process.conditions["timed_begin_ns"] + 1000 * begin_us
+        spent = sum(samples[:count]) * process.conditions["calls_per_sample"]
+        samples = samples[count:]
+        found.append((begin, begin + rewarm_ns + spent))
+    return found
+
+
+def test_two_bundles_are_measured_in_lock_step_and_left_in_a_file(tmp_path: Path) -> None:
     """One bundle against itself: whatever the machine does meanwhile, both sides have it."""
     ensure_warm()
     kit.write_bundle(tmp_path / "b")
@@ -61,12 +80,34 @@ def test_two_bundles_are_measured_in_turns_and_left_in_a_file(tmp_path: Path) ->
     ours, theirs = said["records"]
     assert (ours["trial"], theirs["trial"]) == ("bench", "other")
     places = sorted(each["order"] for one in (ours, theirs) for each in one["replicates"])
-    assert places == list(range(len(places)))  # one after the other, in turns
-    ours_at, theirs_at = ([each["order"] for each in one["replicates"]] for one in (ours, theirs))
-    assert min(theirs_at) == 0
-    assert max(theirs_at) > min(ours_at)
+    assert places == list(range(len(places)))
+    assert len(said["comparison"]["round_ratios"]) == len(ours["replicates"]) == len(theirs["replicates"]) >= 3
+    assert {one["conditions"]["interleaving"] for one in (ours, theirs)} == {"lock-step"}
+    for number in range(len(ours["replicates"])):
+        both = [*((turn, "a") for turn in turns_of(theirs, number)), *((turn, "b") for turn in turns_of(ours, number))]
+        both.sort()
+        sides = "".join(side for _, side in both)
+        assert sides == (("abba" if number % 2 == 0 else "baab") * len(sides))[: len(sides)]
+        assert len(sides) % 4 == 0
+        assert all(one[1] <= other[0] for (one, _), (other, _) in pairwise(both)), "only one may run at any time"
     assert json.loads((tmp_path / "r.json").read_text()) == [ours, theirs]
     assert "process 1: onnx-float other" in found.stderr
+
+
+def test_two_bundles_go_process_by_process_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kit.write_bundle(tmp_path / "b")
+    seen: list[str] = []
+
+    def group(_: Any, __: Any, ___: Any, context: MeasureContext, ____: Any) -> list[TrialRecord]:
+        seen.append(context.interleaving)
+        return [steady(10**6), steady(10**6)]
+
+    monkeypatch.setattr("agent.bench.measuring.measure_group", group)
+    for options in ([], ["--interleaving", "processes"], ["--scenario", "offline"]):
+        run(tmp_path / "b", "--compare", tmp_path / "b", *options)
+    assert seen == ["lock-step", "processes", "processes"]
 
 
 def test_a_saved_record_that_is_none_ends_before_anything_is_measured(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent.bench.comparing import compare_records, compared_table
+from agent.bench.comparing import compare_records, compared_table, reasons_against
 from agent.bench.points import points_table
 from agent.bench.saved import as_json, compared_json, load, save
 from agent.errors import ConfigurationError
-from tests.unit.agent.bench.bench_kit import DOUBT, VOID, record, replicate, steady
-from wire.trial import ScenarioSettings
+from tests.unit.agent.bench.bench_kit import DOUBT, VOID, in_lock_step, record, replicate, steady
+from wire.trial import Flag, ScenarioSettings
 
 
 def test_the_bundle_is_judged_against_the_other() -> None:
@@ -92,6 +92,50 @@ def test_a_rate_of_its_own_is_a_doubt() -> None:
 def test_records_of_different_times_are_labelled() -> None:
     found = compare_records(steady(9 * 10**6), steady(10**7), interleaved=False)
     assert found.doubts[0].startswith("measured at different times")
+
+
+def test_rounds_in_lock_step_are_compared_as_rounds() -> None:
+    """Their process medians wander by far more than the variants differ."""
+    ours = in_lock_step(10**7, [1.05, 2.10, 0.52, 1.05, 1.57])
+    theirs = in_lock_step(10**7, [1.0, 2.0, 0.5, 1.0, 1.5])
+    found = compare_records(ours, theirs, interleaved=True)
+    assert found.comparison is not None
+    assert (found.verdict, found.comparison.processes) == ("slower", (5, 5))
+    assert found.comparison.ratio == pytest.approx(1.047, rel=0.003)
+    shown = compared_table(found)
+    assert "5 rounds in lock-step)" in shown
+    assert "rounds   +5.00 %, +5.00 %, +4.00 %, +5.00 %, +4.67 %" in shown
+    said = json.loads(compared_json([ours, theirs], found))["comparison"]
+    assert (said["interleaving"], len(said["round_ratios"])) == ("lock-step", 5)
+    apart = compare_records(ours, theirs, interleaved=False)
+    assert apart.comparison is not None
+    assert (apart.verdict, apart.log_ratios) == ("not_enough_data", ())
+
+
+def test_what_slowed_both_alike_is_a_doubt_in_lock_step_and_no_reason_against_a_verdict() -> None:
+    ours, theirs = in_lock_step(9 * 10**6, flags=(VOID,)), in_lock_step(10**7, flags=(VOID,))
+    found = compare_records(ours, theirs, interleaved=True)
+    assert found.verdict == "faster"
+    assert [each for each in found.doubts if each.startswith("probe_invalid (both)")]
+    own = Flag(reason="compiled_while_timing", remedy="run `agent warm`", void=True)
+    broken = compare_records(in_lock_step(10**6, flags=(VOID, own)), theirs, interleaved=True)
+    assert broken.verdict == "no_verdict"
+    assert "is void (compiled_while_timing, probe_invalid)" in broken.against[0]
+
+
+def test_lock_step_is_compared_with_its_like_only() -> None:
+    found = compare_records(in_lock_step(10**6), steady(10**6), interleaved=False)
+    assert found.verdict == "no_verdict"
+    assert "(lock-step and processes)" in found.against[0]
+    assert "(processes and lock-step)" in reasons_against(in_lock_step(10**6), "single_stream")[0]
+    assert reasons_against(steady(10**6), "single_stream") == ()
+
+
+def test_a_pair_that_could_not_be_in_lock_step_says_so() -> None:
+    fields: dict[str, Any] = {"conditions": {"interleaving": "processes", "not_in_lock_step": "two need 300 MiB"}}
+    found = compare_records(steady(10**6, **fields), steady(10**6, **fields), interleaved=True)
+    assert found.doubts == ("not in lock-step: two need 300 MiB",)
+    assert found.verdict == "no_difference_seen"
 
 
 def offline(rates: list[float], **fields: Any) -> Any:

@@ -88,7 +88,9 @@ def test_a_group_is_measured_interleaved_and_failures_are_dropped(tmp_path: Path
     assert "engine_missing" in records["lite"].error
 
 
-@pytest.mark.parametrize(("failures", "outcome"), [(STARTS - 1, "measured"), (1000, "failed")])
+@pytest.mark.parametrize(
+    ("failures", "outcome"), [pytest.param(STARTS - 1, "measured", marks=pytest.mark.long), (1000, "failed")]
+)
 def test_a_worker_that_could_not_be_started_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, outcome: str
 ) -> None:

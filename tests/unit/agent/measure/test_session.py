@@ -216,5 +216,18 @@ def test_a_device_set_to_more_threads_than_cores_is_measured_and_flagged(
     assert [flag.reason for flag in record.flags] == ["oversubscribed"]
 
 
+def test_the_record_says_how_many_threads_the_variant_really_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A bundle may ask for fewer than the device allows: then it is not the device that has too many."""
+    monkeypatch.setattr(queue, "usable_threads", lambda *_: 2)
+    told = replicate(100)
+    told = told.model_copy(update={"conditions": {**told.conditions, "engine_settings": {"intra_op_threads": 1}}})
+    answering(monkeypatch, {"measure": Result(outcome="ok", replicate=told)})
+    record = measured([request("a", "a" * 64)], {"a" * 64: tmp_path}, {}, threads=4)["a"]
+    assert (record.outcome, record.threads) == ("measured", 1)
+    assert not [flag for flag in record.flags if flag.reason == "oversubscribed"]
+
+
 def test_a_context_says_nothing_to_nobody() -> None:
     MeasureContext(fleet="f", device="d", agent_version="0").say("event", field=1)

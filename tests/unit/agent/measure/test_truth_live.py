@@ -4,6 +4,7 @@ No test asserts on how fast this machine is: times are held against another cloc
 flags against disturbances that were put in.
 """
 
+import math
 import statistics
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from agent.inference.limits import kernel_folder
 from agent.measure.flags import UNQUIET
+from agent.measure.lock_step.ratios import round_log_ratios
 from agent.warm import ensure_warm
 from benchmarks.truth_parts.bundles import write_blocks, write_engine
 from benchmarks.truth_parts.disturbed import duty_cycle, neighbour
@@ -52,6 +54,17 @@ def test_a_process_that_is_stopped_now_and_then_is_flagged(product: Product, tmp
     with duty_cycle():
         found = product.once(write_blocks(tmp_path / "b", "b"))
     assert {"stalled", "disturbed"} & set(found.flags)
+
+
+def test_two_in_lock_step_have_the_ratio_of_their_work(product: Product, tmp_path: Path) -> None:
+    """One round; whatever else runs here, a busy time ends when another clock says so."""
+    folders = [
+        write_engine(tmp_path / name, "busy", busy_ns=each) for name, each in (("a", 2_000_000), ("b", 2_400_000))
+    ]
+    (first, second), _ = Product(product.cache, grade="quick").in_lock_step(*folders, replicates=1, looks=())
+    assert round_log_ratios(first.replicates, second.replicates) == pytest.approx([math.log(1.2)], abs=0.02)
+    assert {one.interleaving for one in (first, second)} == {"lock-step"}
+    assert all("stalled" not in process.flags for one in (first, second) for process in one.replicates)
 
 
 def test_bundles_of_one_group_are_interleaved(product: Product, tmp_path: Path) -> None:
