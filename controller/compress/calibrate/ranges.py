@@ -27,6 +27,10 @@ class Range:
     def merged(self, other: "Range") -> "Range":
         return Range(min(self.low, other.low), max(self.high, other.high))
 
+    def moved(self, other: "Range", ratio: float) -> "Range":
+        """Return a range on the way to another one: 0 is this one, 1 the other."""
+        return Range(self.low + ratio * (other.low - self.low), self.high + ratio * (other.high - self.high))
+
     @property
     def finite(self) -> bool:
         return math.isfinite(self.low) and math.isfinite(self.high)
@@ -62,10 +66,11 @@ def linear_parameters(low: float, high: float, q_min: int, q_max: int) -> tuple[
 class Histogram:
     """Counts over a range that is known beforehand, so that its size never grows."""
 
-    def __init__(self, over: Range, bins: int = HISTOGRAM_BINS) -> None:
+    def __init__(self, over: Range, bins: int = HISTOGRAM_BINS, counts: NDArray[np.int64] | None = None) -> None:
+        """Begin to count over a range, or go on with what was counted."""
         self.over = over
-        self.counts = np.zeros(bins, dtype=np.int64)
-        self._bins_per_unit = bins / (over.high - over.low) if over.high > over.low else 0.0
+        self.counts = np.zeros(bins, dtype=np.int64) if counts is None else counts
+        self._bins_per_unit = len(self.counts) / (over.high - over.low) if over.high > over.low else 0.0
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count values; those outside the range fall into the outermost bins."""

@@ -1,17 +1,18 @@
 """Observe the activations of an ONNX model batch by batch.
 
-Decides: which tensors are observed and how: minmax by ReduceMin and ReduceMax inside the graph, percentile by a second
-run that counts into histograms of fixed size. ONNX Runtime's own calibrators keep every activation of every sample;
-here one batch is all that is ever held. Leaves out: what is done with the ranges (`passes/quantize_static.py`).
+Decides: which tensors are observed and how: extremes by ReduceMin and ReduceMax inside the graph, the other methods by
+a second run that counts into histograms of fixed size, which they share. ONNX Runtime's own calibrators keep every
+activation of every sample; here one batch is all that is ever held. Leaves out: what a method makes of a histogram
+(`clipping.py`), and what is done with the ranges (`passes/quantize_static.py`).
 
-    observe(Path("m.onnx"), inputs, percentile=None)["relu_1"]  # Range(low=0.0, high=5.1)
+    observe(Path("m.onnx"), inputs, Method("minmax"))["relu_1"]  # Range(low=0.0, high=5.1)
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.compress.calibrate.clipping import Method
 from controller.compress.calibrate.ranges import Histogram, Range, linear_parameters
 from controller.errors import UnusableModel
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import onnx
 
 LARGEST_BATCH = 8
+MOMENTUM = 0.1
 _LOW, _HIGH, _SUM = "thresher_low_", "thresher_high_", "thresher_sum_"
 """Prefixes of the added outputs. The sum is there for its NaN: the engine's minimum and maximum skip over one."""
 
@@ -33,46 +36,74 @@ Inputs = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Feed:
-    """Samples, the name of the input that takes them, and which output is the next state of which input."""
+class Feed:
+    """What is observed on.
+
+    inputs: model inputs, shape (n, ...), n >= 1; a memory map is read batch by batch. name: the input that takes them;
+    null: the first. state: input -> output that goes into it for the next sample. The samples are then one stream, in
+    their order: a state that stays fresh would have no range. threads: of the engine.
+    """
 
     inputs: Inputs
-    name: str | None
-    state: Mapping[str, str]
+    name: str | None = None
+    state: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
 
 
-def observe(
-    path: Path,
-    inputs: Inputs,
-    percentile: float | None,
-    threads: int = 1,
-    *,
-    name: str | None = None,
-    state: Mapping[str, str] | None = None,
-) -> dict[str, Range]:
+def observe(path: Path, feed: Feed, method: Method) -> dict[str, Range]:
     """Return the range of every activation that a static quantisation may need.
 
     Args:
         path: Float model with its shapes inferred.
-        inputs: Model inputs, shape (n, ...), n >= 1; a memory map is read batch by batch.
-        percentile: Share of the values to keep, in (50, 100]; None keeps all (minmax).
-        threads: Threads of the engine.
-        name: The input that takes the samples; the first where it is null.
-        state: Input -> output that goes into it for the next sample. The samples are then one stream, in their order:
-            a state that stays fresh would have no range.
+        feed: What goes in.
+        method: How a range follows from the values.
     Raises:
         UnusableModel: An activation is NaN or infinite for some sample; the text names the tensor.
+    """
+    seen = extremes(path, feed, moving=method.name == "moving_average")
+    if not method.counts:
+        return seen
+    return {name: method.range_of(each) for name, each in histograms(path, feed, seen).items()}
+
+
+def extremes(path: Path, feed: Feed, *, moving: bool = False) -> dict[str, Range]:
+    """Return the smallest and largest value of every activation.
+
+    Args:
+        path: As for `observe`.
+        feed: What goes in.
+        moving: A tenth of the way to each batch's extremes, from the first one's: single outliers count less.
+    Raises:
+        UnusableModel: As `observe`.
     """
     import onnx
 
     model = onnx.load(path)
+    ranges: dict[str, Range] = {}
     names = observed_tensors(model)
-    feed = _Feed(inputs, name, state or {})
-    extremes = _minmax(model, names, feed, threads)
-    _check(extremes)
-    if percentile is None:
-        return extremes
-    return _percentiles(model, extremes, feed, percentile, threads)
+    for outputs in _run(_with_extremes(model, names, feed), feed):
+        for name in names:
+            spoilt = np.isnan(outputs[_SUM + name])
+            seen = Range(float(outputs[_LOW + name]), float("nan") if spoilt else float(outputs[_HIGH + name]))
+            # `max` drops a NaN that comes second: keep it, so that the check sees it.
+            known = ranges.get(name)
+            if known is None or not seen.finite:
+                ranges[name] = seen
+            elif known.finite:
+                ranges[name] = known.moved(seen, MOMENTUM) if moving else known.merged(seen)
+    _check(ranges)
+    return ranges
+
+
+def histograms(path: Path, feed: Feed, over: Mapping[str, Range]) -> dict[str, Histogram]:
+    """Return how the values of every activation are spread over its extremes."""
+    import onnx
+
+    found = {name: Histogram(extreme) for name, extreme in over.items()}
+    for outputs in _run(_with_outputs(onnx.load(path), list(over), feed), feed):
+        for name, histogram in found.items():
+            histogram.add(outputs[name])
+    return found
 
 
 def observed_tensors(model: onnx.ModelProto) -> list[str]:
@@ -94,28 +125,6 @@ def observed_tensors(model: onnx.ModelProto) -> list[str]:
     return list(dict.fromkeys(read))
 
 
-def _minmax(model: onnx.ModelProto, names: Sequence[str], feed: _Feed, threads: int) -> dict[str, Range]:
-    """Run all batches through the graph that reduces each tensor to its extremes itself."""
-    ranges: dict[str, Range] = {}
-    for outputs in _run(_with_extremes(model, names, feed), feed, threads):
-        for name in names:
-            spoilt = np.isnan(outputs[_SUM + name])
-            seen = Range(float(outputs[_LOW + name]), float("nan") if spoilt else float(outputs[_HIGH + name]))
-            # `max` drops a NaN that comes second: keep it, so that the check sees it.
-            ranges[name] = seen if name not in ranges or not seen.finite else ranges[name].merged(seen)
-    return ranges
-
-
-def _percentiles(
-    model: onnx.ModelProto, extremes: dict[str, Range], feed: _Feed, percentile: float, threads: int
-) -> dict[str, Range]:
-    histograms = {name: Histogram(extreme) for name, extreme in extremes.items()}
-    for outputs in _run(_with_outputs(model, list(extremes), feed), feed, threads):
-        for name, histogram in histograms.items():
-            histogram.add(outputs[name])
-    return {name: histogram.percentile_range(percentile) for name, histogram in histograms.items()}
-
-
 def _check(ranges: dict[str, Range]) -> None:
     for name, seen in ranges.items():
         try:
@@ -124,7 +133,7 @@ def _check(ranges: dict[str, Range]) -> None:
             raise UnusableModel(f"activation {name!r} is not finite over the calibration samples ({exc})") from exc
 
 
-def _with_extremes(model: onnx.ModelProto, names: Sequence[str], feed: _Feed) -> onnx.ModelProto:
+def _with_extremes(model: onnx.ModelProto, names: Sequence[str], feed: Feed) -> onnx.ModelProto:
     import onnx
 
     augmented = onnx.ModelProto()
@@ -139,7 +148,7 @@ def _with_extremes(model: onnx.ModelProto, names: Sequence[str], feed: _Feed) ->
     return augmented
 
 
-def _with_outputs(model: onnx.ModelProto, names: Sequence[str], feed: _Feed) -> onnx.ModelProto:
+def _with_outputs(model: onnx.ModelProto, names: Sequence[str], feed: Feed) -> onnx.ModelProto:
     import onnx
 
     augmented = onnx.ModelProto()
@@ -151,14 +160,14 @@ def _with_outputs(model: onnx.ModelProto, names: Sequence[str], feed: _Feed) -> 
     return augmented
 
 
-def _give_state(augmented: onnx.ModelProto, model: onnx.ModelProto, feed: _Feed) -> None:
+def _give_state(augmented: onnx.ModelProto, model: onnx.ModelProto, feed: Feed) -> None:
     """Let the graph give the state too, where it does not yet."""
     there = {output.name for output in augmented.graph.output}
     given = [output for output in model.graph.output if output.name in {*feed.state.values()} - there]
     augmented.graph.output.extend(given)
 
 
-def _run(model: onnx.ModelProto, feed: _Feed, threads: int) -> Iterator[dict[str, Any]]:
+def _run(model: onnx.ModelProto, feed: Feed) -> Iterator[dict[str, Any]]:
     """Yield the outputs of each batch. Graph optimisation is off: it would fuse the observed tensors away."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnx
@@ -166,7 +175,7 @@ def _run(model: onnx.ModelProto, feed: _Feed, threads: int) -> Iterator[dict[str
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = feed.threads
     options.log_severity_level = 3
     with TemporaryDirectory(prefix="thresher-calibrate-") as folder:
         path = Path(folder) / "augmented.onnx"

@@ -12,9 +12,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.compress.calibrate.stream import observe
+from controller.compress.calibrate.clipping import Method
+from controller.compress.calibrate.stream import Feed, observe
 from controller.compress.passes.base import ENDS_FILE, CalibrationEnds
 from controller.convert.making.steps import tensorrt_rules
+from controller.convert.operators import file_precision
 from controller.errors import UnusableData, UnusableModel
 
 if TYPE_CHECKING:
@@ -29,13 +31,17 @@ def quantise_for_tensorrt(path: Path, written: Path, calibration: Path | None) -
 
     Raises:
         UnusableData: No calibration inputs.
-        UnusableModel: No operator is quantised, or an activation is not finite.
+        UnusableModel: The file is quantised already, no operator is quantised, or an activation is not finite.
     """
     import numpy as np
     import onnx
 
     if calibration is None:
         raise UnusableData("int8 calibrates and the model names no samples; add `data` to model.yaml")
+    if (precision := file_precision("onnx", path)) != "float32":
+        raise UnusableModel(
+            f"{path.name}: int8 for TensorRT is made of float32 weights, this one is {precision}: import the float file"
+        )
     inputs = np.load(calibration, mmap_mode="r", allow_pickle=False)
     _quantise(path, written, inputs, CalibrationEnds(**json.loads(calibration.with_name(ENDS_FILE).read_bytes())))
     model = onnx.load(written)
@@ -52,7 +58,7 @@ def _quantise(path: Path, written: Path, inputs: "NDArray[np.float32]", ends: Ca
 
     prepared, table = written.with_name("prepared.onnx"), written.with_name("ranges.json")
     quant_pre_process(str(path), str(prepared))
-    seen = observe(prepared, inputs, None, name=ends.input, state=ends.state)
+    seen = observe(prepared, Feed(inputs, ends.input, ends.state), Method("minmax"))
     ranges = {name: (np.float32(one.low), np.float32(one.high)) for name, one in seen.items()}
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), table)
     quantize_static(

@@ -1,5 +1,6 @@
 """Each ONNX pass gives a file that the engine runs and that agrees with the float model as well as it should."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from onnx import numpy_helper
 
 from controller.compress.cache import PassCache
+from controller.compress.calibrate.clipping import Method
 from controller.compress.calibrate.ranges import linear_parameters
-from controller.compress.calibrate.stream import observe
+from controller.compress.calibrate.stream import Feed, observe
 from controller.compress.metrics import sqnr_db, top1_agreement_ratio
 from controller.compress.passes import find_pass
 from controller.compress.passes.base import Artifact, Capabilities, PassContext
@@ -97,7 +99,7 @@ def test_the_written_scale_follows_from_the_observed_range(artifact: Artifact, c
     made = carry_out({"quantize_static": {"scheme": "u8s8"}}, artifact, context)
     inferred = context.folder.parent / "inferred.onnx"
     onnx.save(onnx.shape_inference.infer_shapes(onnx.load(artifact.path)), inferred)
-    seen = observe(inferred, np.load(context.calibration or ""), None)["series"]
+    seen = observe(inferred, Feed(np.load(context.calibration or "")), Method("minmax"))["series"]
     scale, zero_point = linear_parameters(seen.low, seen.high, 0, 255)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(made.path).graph.initializer}
     assert constants["series_scale"] == pytest.approx(scale, rel=1e-6)
@@ -109,6 +111,16 @@ def test_schemes_share_one_calibration(artifact: Artifact, context: PassContext)
         carry_out({"quantize_static": {"scheme": scheme}}, artifact, context)
     kept = [path for path in context.cache.root.iterdir() if len(path.name) == 64]
     assert len(kept) == 2  # the prepared model and its ranges
+
+
+@pytest.mark.parametrize("method", ["mse", "entropy", "percentile"])
+def test_histograms_that_were_kept_give_the_same_ranges(method: str, artifact: Artifact, context: PassContext) -> None:
+    """The cache keeps facts in an order of its own: each tensor must find its own histogram again."""
+    step = {"quantize_static": {"scheme": "u8u8", "calibration": method}}
+    made = carry_out(step, artifact, context).path.read_bytes()
+    assert carry_out(step, artifact, context).path.read_bytes() == made
+    fresh = replace(context, cache=PassCache(context.cache.root.with_name("fresh")))
+    assert carry_out(step, artifact, fresh).path.read_bytes() == made
 
 
 def test_a_constant_activation_does_not_break_quantisation(tmp_path: Path, context: PassContext) -> None:

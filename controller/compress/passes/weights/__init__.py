@@ -1,0 +1,1 @@
+"""Passes that change the weights of a float ONNX model and need no data."""

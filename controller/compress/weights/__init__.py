@@ -1,0 +1,1 @@
+"""What can be done to weights without any data: fewer of them, fewer values, smaller factors, equal ranges."""
