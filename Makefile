@@ -26,7 +26,8 @@ test: environment-dev  ## all tests but the long ones and those that need a boar
 	$(BIN)/python -m pytest -q -m "alone and not long and not device"
 
 test-long: environment-dev  ## the long tests; goes on where it stopped until the code changes
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "long and not device" -p tools.resume --resume .cache/test-long.json
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "long and not alone and not device" -p tools.resume --resume .cache/test-long.json
+	$(BIN)/python -m pytest -q -m "long and alone and not device" -p tools.resume --resume .cache/test-long-alone.json
 
 lint: environment-dev  ## ruff, mypy and the import rules
 	$(BIN)/ruff check .

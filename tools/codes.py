@@ -65,11 +65,12 @@ def find() -> Found:
 
 def look_through(source: Source, places: dict[str, dict[str, list[int]]], found: Found) -> None:
     """Note every code that a file gives; `places` as `places_of` returns them."""
+    codes_are_reasons = "code=code" in source.text
+    makes_texts = source.name.startswith(_TEXT_FOLDERS)
     for node in ast.walk(source.tree):
-        assigned = _assigned(node, "code=code" in source.text)
-        for value in (*_given(source, node, places), *assigned, *_answered(node)):
+        for value in (*_given(source, node, places), *_assigned(node, codes_are_reasons), *_answered(node)):
             found.take(source, value)
-        for code in _prefix(source, node):
+        for code in _prefix(node) if makes_texts else ():
             found.codes.setdefault(code, set()).add(source.name)
 
 
@@ -165,10 +166,8 @@ def _is_exit_code(value: ast.expr) -> bool:
     return isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in ("wait", "poll")
 
 
-def _prefix(source: Source, node: ast.AST) -> Iterator[str]:
-    if not source.name.startswith(_TEXT_FOLDERS) or not isinstance(node, ast.Constant):
-        return
-    if isinstance(node.value, str) and (found := _PREFIX.match(node.value)):
+def _prefix(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and (found := _PREFIX.match(node.value)):
         yield found[1]
 
 

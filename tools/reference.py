@@ -2,8 +2,8 @@
 
 Decides: which pages there are, and how those of the codes look. Leaves out: what is in them (`tools/source.py` and
 `tools/codes.py` read it from the code, `docs/reference/codes.toml` says what codes mean), the commands
-(`tools/commands.py`), the configuration (`tools/configuration.py`, `tools/schemas.py`) and the states
-(`tools/states.py`).
+(`tools/commands.py`), the configuration (`tools/configuration.py`, `tools/schemas.py`), the states (`tools/states.py`)
+and the table of engines (`tools/engines_table.py`), which is made of a benchmark's committed result.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 
-from tools import commands, configuration, schemas, states
+from tools import commands, configuration, engines_table, schemas, states
 from tools.codes import codes, find
 from tools.source import ROOT, ErrorClass, error_classes, measuring_flags
 
@@ -89,6 +89,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands.page(NOTE),
         "reference/configuration.md": configuration.page(NOTE),
         "reference/states.md": states.page(NOTE, tomllib.loads(MEANINGS.read_text(encoding="utf-8"))["states"]),
+        "reference/engines-table.md": engines_table.page(engines_table.read_result()),
         "images/states.svg": states.picture(),
         **{f"schemas/{kind}.schema.json": schemas.schema_text(kind) for kind in schemas.KINDS},
         "schemas/predict.openapi.json": schemas.openapi_text(),

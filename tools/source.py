@@ -7,7 +7,7 @@ them (`tests/contract`) and the pages made of them (`tools/reference.py`).
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,7 @@ class Source:
     text: str
     tree: ast.Module
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.path.relative_to(ROOT).as_posix()
 
@@ -43,8 +43,13 @@ def sources(*folders: str) -> Iterator[Source]:
     """Yield the Python files below the named folders of the repository, those that exist."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            text = path.read_text(encoding="utf-8")
-            yield Source(path, text, ast.parse(text))
+            yield _source(path)
+
+
+@cache
+def _source(path: Path) -> Source:
+    text = path.read_text(encoding="utf-8")
+    return Source(path, text, ast.parse(text))
 
 
 def attribute_docstrings(path: str) -> dict[tuple[str, str], str]:

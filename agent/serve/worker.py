@@ -25,10 +25,20 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m agent.serve.worker ORDER.json", file=sys.stderr)
         return 2
     try:
-        return serve(read_serve_order(Path(arguments[0]).read_bytes()))
+        order = read_serve_order(Path(arguments[0]).read_bytes())
     except (OSError, ConfigurationError) as exc:
         say("error", reason="configuration_invalid", detail=str(exc))
         return 3
+    return attempt(order)
+
+
+def attempt(order: ServeOrder) -> int:
+    """Serve; tell what ended it in a way that we know, and return the exit code."""
+    try:
+        return serve(order)
+    except OSError as exc:  # of the system and not of the order: a file that is gone, a full disk
+        say("error", reason="worker_crashed", detail=f"{type(exc).__name__}: {exc}")
+        return 1
     except (AgentError, MemoryError) as exc:
         reason = exc.reason if isinstance(exc, AgentError) else "out_of_memory"
         say("error", reason=reason, detail=str(exc))

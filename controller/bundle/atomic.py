@@ -18,7 +18,7 @@ from pathlib import Path
 
 from controller.errors import DiskFull
 
-_PREFIX = ".partial-"
+PREFIX = ".partial-"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -29,7 +29,7 @@ def unfinished_folder(root: Path) -> Iterator[Path]:
     Raises:
         DiskFull: Something in the block found no room.
     """
-    partial = root / f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex}"
+    partial = root / f"{PREFIX}{os.getpid()}-{uuid.uuid4().hex}"
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -73,8 +73,8 @@ def write_synced(path: Path, content: bytes) -> None:
 
 def sweep_unfinished(root: Path) -> None:
     """Remove what processes that are gone left under `root`."""
-    for partial in root.glob(f"{_PREFIX}*"):
-        pid = partial.name.removeprefix(_PREFIX).split("-")[0]
+    for partial in root.glob(f"{PREFIX}*"):
+        pid = partial.name.removeprefix(PREFIX).split("-")[0]
         if not pid.isdigit() or not _alive(int(pid)):
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from controller.bundle.artifacts import Artifact, ArtifactStore
 from controller.bundle.golden import golden_spec
-from controller.compress.variant import Variant
+from controller.compress.variant import ENGINES_OF, Variant
 from controller.errors import UnusableData, UnusableModel
 from controller.models.folder import ModelFolder
 from controller.models.queries import as_queries
@@ -23,7 +23,7 @@ from wire.canonical import sha256_hex
 from wire.manifest import BundleManifest, DatasetManifest, Format
 from wire.spec import Kind, bundle_files
 
-_FORMATS: Mapping[str, Format] = {"onnx": "onnx", "tflite": "tflite"}
+_FORMATS: Mapping[str, Format] = {form: form for form in ENGINES_OF}
 
 
 def pack_bundle(

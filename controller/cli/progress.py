@@ -25,7 +25,8 @@ STAGES = {
 class PlainProgress:
     """One line for each thing that happens, with the seconds since the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, aside: bool = False) -> None:
+        self._aside = aside
         self._start = time.monotonic()
         self._lock = threading.Lock()
         self._done = self._total = 0
@@ -55,13 +56,14 @@ class PlainProgress:
             self._line(f"  {text}")
 
     def _line(self, text: str) -> None:
-        click.echo(f"[{time.monotonic() - self._start:6.1f} s] {clean(text)}")
+        click.echo(f"[{time.monotonic() - self._start:6.1f} s] {clean(text)}", err=self._aside)
 
 
 class BarProgress:
     """A bar a stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, aside: bool = False) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._bars = Progress(
@@ -71,6 +73,7 @@ class BarProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[note]}[/dim]", markup=True),
+            console=Console(stderr=aside),
         )
         self._lock = threading.Lock()
         self._current: TaskID | None = None
@@ -107,11 +110,16 @@ class BarProgress:
             self._current = None
 
 
-def make_progress() -> PlainProgress | BarProgress:
-    """Return the progress that suits where the output goes."""
+def make_progress(*, aside: bool = False) -> PlainProgress | BarProgress:
+    """Return the progress that suits where the output goes.
+
+    Args:
+        aside: It goes to stderr, since stdout takes JSON.
+    """
     import sys
 
-    return BarProgress() if sys.stdout.isatty() else PlainProgress()
+    is_terminal = (sys.stderr if aside else sys.stdout).isatty()
+    return BarProgress(aside=aside) if is_terminal else PlainProgress(aside=aside)
 
 
 def _plain(text: str) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from controller.cli.progress import make_progress
-from controller.compress.build import build_variants
+from controller.compress.build import CONVERTING, build_wanted
 from controller.compress.cache import PassCache
 from controller.compress.evaluate import EvaluationContext, OfflineResult, evaluate
 from controller.compress.recipe import Recipe
-from controller.compress.variant import FailedVariant, Variant, baseline_variant
+from controller.compress.variant import FailedVariant, Variant, baseline_variant, wanted_variants
 from controller.errors import UnusableModel
 from controller.models.folder import ModelFolder
 from controller.models.samples import calibration_samples, evaluation_samples, golden_inputs
@@ -16,23 +16,32 @@ from controller.workspace import Workspace
 
 
 def make_variants(
-    model: ModelFolder, recipes: Sequence[Recipe], workspace: Workspace, *, evaluate: bool
+    model: ModelFolder, recipes: Sequence[Recipe], workspace: Workspace, *, evaluate: bool, aside: bool = False
 ) -> list[dict[str, Any]]:
     """Return the baseline and each variant as plain values; one that failed has an `error`.
 
+    Args:
+        model: Of which variants are made.
+        recipes: What is made.
+        workspace: Whose cache keeps the results.
+        evaluate: Judge them on the evaluation samples too.
+        aside: Progress goes to stderr.
     Raises:
         UnusableModel: The model's samples cannot be used, or the baseline cannot be evaluated.
     """
-    usable = [recipe for recipe in recipes if set(recipe.formats) & set(model.formats)]
+    wanted, _ = wanted_variants(recipes, model.formats)
     cache = PassCache(workspace.cache)
-    with make_progress() as progress:
-        progress.stage("compressing", len(usable))
+    with make_progress(aside=aside) as progress:
+        progress.stage("compressing", len(wanted))
 
         def told(variant: str, what: str) -> None:
             if what == "done" or what.startswith("failed"):
                 progress.advance(f"{variant} {what}")
+            elif what.startswith(CONVERTING):
+                progress.say(f"{variant}: {what}")
 
-        made = build_variants(model, usable, calibration_samples(model, workspace.datasets), cache, told)
+        calibration = calibration_samples(model, workspace.datasets)
+        made = build_wanted(model, wanted, calibration, cache, told, datasets=workspace.datasets)
         variants = [baseline_variant(model), *made]
         progress.stage("screening", len(variants) if evaluate else 0)
         results = _judged(variants, model, workspace, cache, progress.advance) if evaluate else {}

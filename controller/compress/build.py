@@ -1,7 +1,8 @@
 """Make the variants that recipes ask for: each pass in a process of its own, each result kept by content.
 
 Decides: the key of a pass's result and what becomes of a pass that fails. Leaves out: what a pass does (`passes/`), in
-which order (`recipe.py`), and whether the variant is any good (`evaluate.py`).
+which order (`recipe.py`), conversions to begin with (`passes/converted.py`), and whether the variant is any good
+(`evaluate.py`).
 
     variants = build_variants(model, recipes, calibration, PassCache(workspace / "cache"), print)
 """
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 from controller.compress.cache import PassCache, cache_key
 from controller.compress.passes import find_pass
 from controller.compress.passes.base import ENDS_FILE, Artifact, Capabilities, CompressionPass
+from controller.compress.passes.converted import PASS, Place, Start, start_of
 from controller.compress.process.start import PassFailed, run_step
 from controller.compress.recipe import PassStep, Recipe
-from controller.compress.variant import ENGINE_OF, FailedVariant, Variant, recipe_document
+from controller.compress.variant import ENGINE_OF, FailedVariant, Variant, Wanted, recipe_document
 from controller.convert.digest import model_digest
 from controller.convert.operators import file_precision
 from controller.errors import UnusableModel
@@ -39,19 +41,27 @@ from controller.models.samples import arrays_digest
 from wire.spec import PreSpec
 
 Progress = Callable[[str, str], None]
-"""Called with a variant's name and what happened to it: `simplify`, `simplify (kept)`, `done`, `failed: …`."""
+"""Called with a variant's name and what happened to it: `simplify`, `simplify (kept)`, `converting: …`, `done`,
+`failed: …`."""
+
+CONVERTING = "converting: "
 
 EVERYTHING = Capabilities(frozenset(ENGINE_OF.values()), frozenset(ENGINE_OF))
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What all recipes of one build share. `calibration`: per format, the `.npy` of model inputs and its digest."""
+    """What all variants of one build share.
+
+    calibration: per format, the `.npy` of model inputs and its digest. starts: by format and precision, the conversions
+    that recipes begin with, or why there is none.
+    """
 
     model: ModelFolder
     cache: PassCache
     calibration: Mapping[str, tuple[Path, str]]
     progress: Progress
+    starts: Mapping[tuple[str, str], Start | PassFailed]
     seed: int = 0
     threads: int = 1
 
@@ -65,23 +75,41 @@ def build_variants(
     *,
     executor: Executor | None = None,
 ) -> list[Variant | FailedVariant]:
-    """Make every variant that the recipes ask for, in the recipes' order.
+    """Make every variant that the recipes ask for, in the recipes' order, each for the first of its engines.
+
+    As `build_wanted`; formats that the model does not have fail.
+    """
+    wanted = [Wanted(each, form, each.engines_of(form)[0]) for each in recipes for form in each.formats]
+    return build_wanted(model, wanted, calibration, cache, progress, executor=executor)
+
+
+def build_wanted(
+    model: ModelFolder,
+    wanted: Sequence[Wanted],
+    calibration: NDArray[Any],
+    cache: PassCache,
+    progress: Progress,
+    *,
+    executor: Executor | None = None,
+    datasets: Path | None = None,
+) -> list[Variant | FailedVariant]:
+    """Make variants, in their order.
 
     Args:
-        model: Its files are the start of every recipe.
-        recipes: With different names.
+        model: Its files are the start of every recipe. It may get conversions.
+        wanted: Of recipes with different names.
         calibration: Raw queries, shape (n, ...); may be empty where no recipe calibrates.
         cache: Where results are kept.
         progress: Told of every step; may be called from several threads.
-        executor: Where recipes run side by side; by default as many threads as there are processors.
+        executor: Where variants are made side by side; by default as many threads as there are processors.
+        datasets: Where loaded samples are kept, for conversions that have to be made; null: only kept ones are taken.
     Returns:
-        A `Variant` or a `FailedVariant` with its reason per recipe and format; formats that the model does not have
-        fail.
+        A `Variant`, or a `FailedVariant` with its reason, for each that is wanted.
     """
-    context = BuildContext(model, cache, _kept_calibration(model, calibration, cache), progress)
-    wanted = [(recipe, form) for recipe in recipes for form in recipe.formats]
+    starts = _starts(model, wanted, cache, datasets, progress)  # first: a conversion may be a format's file from now on
+    context = BuildContext(model, cache, _kept_calibration(model, calibration, cache), progress, starts)
     pool = executor or ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-    futures = [pool.submit(build_one, recipe, form, context) for recipe, form in wanted]
+    futures = [pool.submit(build_one, one, context) for one in wanted]
     try:
         return [future.result() for future in futures]
     finally:
@@ -91,12 +119,30 @@ def build_variants(
             pool.shutdown()
 
 
-def build_one(recipe: Recipe, form: str, context: BuildContext) -> Variant | FailedVariant:
-    """Carry out one recipe on one format."""
-    name, started = recipe.variant_name(form), time.monotonic()
+def _starts(
+    model: ModelFolder, wanted: Sequence[Wanted], cache: PassCache, datasets: Path | None, progress: Progress
+) -> dict[tuple[str, str], Start | PassFailed]:
+    """Return the conversions that are begun with; made one after the other, since a converter takes much memory."""
+    starts: dict[tuple[str, str], Start | PassFailed] = {}
+    for one in wanted:
+        name, precision = one.name, one.recipe.conversion
+        if precision is None or (one.format, precision) in starts:
+            continue
+        place = Place(cache, datasets, lambda said, name=name: progress(name, f"{CONVERTING}{said}"))  # type: ignore[misc]
+        try:
+            starts[one.format, precision] = start_of(model, one.format, precision, place)
+        except PassFailed as exc:
+            starts[one.format, precision] = exc
+    return starts
+
+
+def build_one(wanted: Wanted, context: BuildContext) -> Variant | FailedVariant:
+    """Make one variant."""
+    recipe, form, name, started = wanted.recipe, wanted.format, wanted.name, time.monotonic()
     try:
-        artifact, hits = _carry_out(recipe, form, context)
-        pipeline = context.model.pipeline(form, artifact.path)
+        start = _begun(recipe, form, context)
+        artifact, hits = _carry_out(name, recipe, start, context)
+        pipeline = context.model.pipeline_of(form, start.entry, artifact.path, start.path)
     except PassFailed as exc:
         context.progress(name, f"failed: {exc.because}")
         return FailedVariant(name, recipe_document(recipe), form, exc.pass_name, exc.because, exc.log)
@@ -104,14 +150,13 @@ def build_one(recipe: Recipe, form: str, context: BuildContext) -> Variant | Fai
         context.progress(name, f"failed: {exc}")
         return FailedVariant(name, recipe_document(recipe), form, "", str(exc))
     context.progress(name, "done")
-    engine = recipe.engine or ENGINE_OF[form]
     return Variant(
         name=name,
         recipe=recipe_document(recipe),
         lineage=tuple(_described(step) for step in recipe.passes),
         format=form,
-        engine=engine,
-        engine_options=recipe.options_of(engine),
+        engine=wanted.engine,
+        engine_options=recipe.options_of(wanted.engine),
         model_file=artifact.path,
         pipeline=pipeline,
         precision=artifact.precision,
@@ -122,13 +167,29 @@ def build_one(recipe: Recipe, form: str, context: BuildContext) -> Variant | Fai
     )
 
 
-def _carry_out(recipe: Recipe, form: str, context: BuildContext) -> tuple[Artifact, bool]:
+def _begun(recipe: Recipe, form: str, context: BuildContext) -> Start:
+    """Return what a recipe begins with.
+
+    Raises:
+        PassFailed: The conversion that it begins with cannot be had.
+        UnusableModel: The model has no file of the format.
+    """
+    if recipe.conversion is None:
+        path, entry = context.model.file(form), context.model.entry(form)
+        return Start(form, path, entry, file_precision(form, path))
+    start = context.starts[form, recipe.conversion]
+    if isinstance(start, PassFailed):
+        raise start
+    return start
+
+
+def _carry_out(name: str, recipe: Recipe, start: Start, context: BuildContext) -> tuple[Artifact, bool]:
     """Return the last artifact, and whether every pass was found in the cache."""
-    path = context.model.file(form)
-    artifact, all_kept = Artifact(form, path, file_precision(form, path)), True
+    artifact, all_kept = Artifact(start.form, start.path, start.precision, start.notes), True
     for step in recipe.passes:
-        artifact, kept = _pass_result(recipe.variant_name(form), step, artifact, context)
-        all_kept = all_kept and kept
+        if step.name != PASS:
+            artifact, kept = _pass_result(name, step, artifact, context)
+            all_kept = all_kept and kept
     return artifact, all_kept
 
 

@@ -1,7 +1,8 @@
 """Judge a variant off the device: the agent's own worker runs it over the evaluation set, here.
 
 Decides: what an offline result holds and when a kept one counts. Leaves out: speed and memory, which only devices
-measure. The worker is a child process; what it computes is what devices compute, up to the processor.
+measure. The worker is a child process; what it computes is what devices compute, up to the processor. Where this
+machine lacks the variant's engine or hardware, `process/host.py` says what stands for it; the result's notes have it.
 
     result = evaluate(variant, samples, None, EvaluationContext(cache, golden))
 """
@@ -17,7 +18,8 @@ from controller.bundle.chunk import wire_size
 from controller.compress import metrics
 from controller.compress.cache import PassCache, cache_key
 from controller.compress.fusion import FusionAudit, Inspection
-from controller.compress.process.run import EvaluationContext, engine_version, modules_digest, run_variant
+from controller.compress.process.host import Host, on_host
+from controller.compress.process.run import EvaluationContext, modules_digest, run_variant
 from controller.compress.process.start import PassFailed, run_step
 from controller.compress.variant import Variant
 from controller.convert.digest import model_digest
@@ -80,9 +82,10 @@ def evaluate(
     Raises:
         UnusableModel: The worker or the engine refuses the variant, crashes, or its outputs do not fit the labels.
     """
+    host = on_host(variant)
     outputs_path, outputs, golden_outputs = _both_outputs(variant, samples, context)
     _check_outputs(variant, outputs, samples)
-    inspection = _inspected(variant, context.cache)
+    inspection = _inspected(variant, host, context.cache)
     scores, per_class, correct, values = _judged(variant, outputs, samples)
     sqnr_db, agreement_ratio = _compared(baseline_outputs, outputs, samples)
     return OfflineResult(
@@ -101,7 +104,7 @@ def evaluate(
         disk_bytes=variant.disk_bytes,
         wire_bytes=wire_size(variant.model_file.read_bytes()),
         fusion=inspection.fusion,
-        notes=(*variant.notes, *inspection.uncounted),
+        notes=(*variant.notes, *host.notes, *inspection.uncounted),
     )
 
 
@@ -159,12 +162,12 @@ def _check_outputs(variant: Variant, outputs: Outputs, samples: LabelledData) ->
         raise UnusableModel(f"{variant.name}: an output is NaN or infinite")
 
 
-def _inspected(variant: Variant, cache: PassCache) -> Inspection:
+def _inspected(variant: Variant, host: Host, cache: PassCache) -> Inspection:
     """Return counts and fusion audit, from a process of its own, kept by content."""
     parts = {
         "what": "inspection",
         "model": model_digest(variant.format, variant.model_file),
-        "engine": [variant.engine, engine_version(variant.engine)],
+        "engine": [host.engine, host.version],
         "source": modules_digest("controller.compress.fusion", "controller.models.graph", "controller.convert.tflite"),
     }
     order = {"do": "inspect", "format": variant.format, "path": str(variant.model_file)}

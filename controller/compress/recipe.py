@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from controller.compress.engine_options import ENGINES_OF, RUNS, EngineName, EngineOptions
+from controller.compress.passes.weights.parameters import Codebook, Equalise, LowRank, Prune, PruneChannels
 from wire.base import Name
 from wire.manifest import Format
 
@@ -18,6 +20,15 @@ Scheme = Literal["u8s8", "s8s8", "u8u8"]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Converted(_Strict):
+    """Begin with the conversion that the model's folder keeps, or make it of the model's torch, Keras or ONNX source.
+
+    `precision`: of the converted file. `float` is the model's own file of the format, where it has one.
+    """
+
+    precision: Literal["float", "fp16", "int8"]
 
 
 class Simplify(_Strict):
@@ -34,13 +45,19 @@ class QuantizeStatic(_Strict):
     """Static int8 (QDQ). `scheme`: activations, then weights, u8 or s8. `percentile` belongs to its calibration only.
 
     `samples`: calibration samples at most. `reduce_range`: weights of 7 bits, exact on processors without VNNI.
+    `least_sqnr_db`: mixed precision: the operators that lose most stay float until the outputs reach it [dB].
+    `rounding`: weights to the nearest level, or each up or down so that the outputs change least (AdaRound).
+    `bias_correction`: take back what rounding shifts each operator's mean output by.
     """
 
     scheme: Scheme = "u8s8"
-    calibration: Literal["minmax", "percentile"] = "minmax"
+    calibration: Literal["minmax", "moving_average", "percentile", "entropy", "mse"] = "minmax"
     percentile: float | None = Field(default=None, gt=50, le=100)
     per_channel: bool = True
     reduce_range: bool = False
+    least_sqnr_db: float | None = Field(default=None, gt=0, le=120)
+    rounding: Literal["nearest", "adaptive"] = "nearest"
+    bias_correction: bool = False
     samples: int = Field(default=128, ge=1, le=100_000)
 
     @model_validator(mode="after")
@@ -78,7 +95,13 @@ class TfliteQuantize(_Strict):
 class PassStep(_Strict):
     """One pass with its parameters: a mapping of exactly one name."""
 
+    converted: Converted | None = None
     simplify: Simplify | None = None
+    equalise: Equalise | None = None
+    prune: Prune | None = None
+    prune_channels: PruneChannels | None = None
+    low_rank: LowRank | None = None
+    codebook: Codebook | None = None
     float16: Float16 | None = None
     quantize_static: QuantizeStatic | None = None
     quantize_dynamic: QuantizeDynamic | None = None
@@ -109,87 +132,24 @@ class PassStep(_Strict):
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
-EngineName = Literal["onnxruntime", "litert", "tflite-runtime", "executorch"]
-ExecutionProvider = Literal["cpu", "xnnpack", "cuda", "tensorrt", "openvino", "acl", "qnn", "coreml", "vitisai"]
-
-
-class OnnxRuntimeOptions(_Strict):
-    """Settings of ONNX Runtime; what is left out keeps the engine's default.
-
-    `fallback`: whether a device whose provider does not work may measure and serve on its processor; it then says so.
-    """
-
-    graph_optimization: Literal["all", "extended", "basic", "disabled"] | None = None
-    spinning: bool | None = None
-    memory_arena: bool | None = None
-    memory_pattern: bool | None = None
-    provider: ExecutionProvider | None = None
-    provider_options: dict[str, str | int | float | bool] | None = None
-    fallback: bool | None = None
-
-    @model_validator(mode="after")
-    def _provider_options_need_a_provider(self) -> Self:
-        if self.provider_options and self.provider is None:
-            raise ValueError("provider_options are given, and no provider that they would be for: name it")
-        return self
-
-
-class LiteRtOptions(_Strict):
-    """Settings of LiteRT. `delegate_library`: an absolute path on the device, for the delegate `library`.
-
-    `fallback`: whether a device whose delegate does not load may measure and serve without; it then says so.
-    """
-
-    xnnpack: bool | None = None
-    delegate: Literal["none", "gpu", "nnapi", "edgetpu", "library"] | None = None
-    delegate_library: str | None = Field(default=None, pattern=r"^/")
-    delegate_options: dict[str, str] | None = None
-    fallback: bool | None = None
-
-    @model_validator(mode="after")
-    def _library_goes_with_its_delegate(self) -> Self:
-        if (self.delegate == "library") != (self.delegate_library is not None):
-            raise ValueError("delegate: library and delegate_library: /path/on/the/device.so belong together")
-        if self.delegate_options and self.delegate in (None, "none"):
-            raise ValueError("delegate_options are given, and no delegate that they would be for: name it")
-        return self
-
-
-class TfliteRuntimeOptions(_Strict):
-    """Settings of tflite-runtime."""
-
-    xnnpack: bool | None = None
-
-
-class EngineOptions(_Strict):
-    """Settings per engine: a variant is a file together with them."""
-
-    onnxruntime: OnnxRuntimeOptions | None = None
-    litert: LiteRtOptions | None = None
-    tflite_runtime: TfliteRuntimeOptions | None = None
-
-
-_RUNS: dict[EngineName, Format] = {
-    "onnxruntime": "onnx",
-    "litert": "tflite",
-    "tflite-runtime": "tflite",
-    "executorch": "executorch",
+_TAKES: dict[str, tuple[Format, ...]] = {
+    "converted": tuple(ENGINES_OF),
+    "simplify": ("onnx",),
+    **dict.fromkeys(("equalise", "prune", "prune_channels", "low_rank", "codebook"), ("onnx",)),
+    "float16": ("onnx",),
+    "quantize_static": ("onnx",),
+    "quantize_dynamic": ("onnx",),
+    "tflite_float": ("tflite",),
+    "tflite_quantize": ("tflite",),
 }
-_USUAL: tuple[EngineName, ...] = ("onnxruntime", "litert", "executorch")
-
-_TAKES: dict[str, Format] = {
-    "simplify": "onnx",
-    "float16": "onnx",
-    "quantize_static": "onnx",
-    "quantize_dynamic": "onnx",
-    "tflite_float": "tflite",
-    "tflite_quantize": "tflite",
-}
-_CHANGES_PRECISION = frozenset({"float16", "quantize_static", "quantize_dynamic", "tflite_quantize"})
+_CHANGES_PRECISION = frozenset({"codebook", "float16", "quantize_static", "quantize_dynamic", "tflite_quantize"})
 
 
 class Recipe(_Strict):
-    """Ordered passes and the formats that they apply to. `engine`: another than the format's usual one."""
+    """Ordered passes and the formats that they apply to. `engine`: that one alone, of those that run the format.
+
+    `in_all`: whether `recipes: [all]` takes a shipped recipe.
+    """
 
     version: Literal[1]
     name: Name
@@ -197,6 +157,7 @@ class Recipe(_Strict):
     formats: tuple[Format, ...] = Field(min_length=1)
     passes: tuple[PassStep, ...] = Field(min_length=1, max_length=32)
     engine: EngineName | None = None
+    in_all: bool = True
     engine_options: EngineOptions = EngineOptions()
 
     @model_validator(mode="after")
@@ -204,10 +165,14 @@ class Recipe(_Strict):
         if len(set(self.formats)) != len(self.formats):
             raise ValueError("formats: a format stands twice")
         for name in self.pass_names:
-            wrong = [form for form in self.formats if _TAKES[name] != form]
+            wrong = [form for form in self.formats if form not in _TAKES[name]]
             if wrong:
-                raise ValueError(f"passes: {name} takes {_TAKES[name]} files, formats says {', '.join(wrong)}")
-        changing = [name for name in self.pass_names if name in _CHANGES_PRECISION]
+                raise ValueError(
+                    f"passes: {name} takes {', '.join(_TAKES[name])} files, formats says {', '.join(wrong)}"
+                )
+        if "converted" in self.pass_names[1:]:
+            raise ValueError("passes: converted begins with another file, so that it must be the first pass")
+        changing = [step.name for step in self.passes if _sets_precision(step)]
         if len(changing) > 1:
             raise ValueError(f"passes: {' and '.join(changing)} contradict each other: one pass sets the precision")
         if changing and self.pass_names[-1] != changing[0]:
@@ -218,38 +183,49 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _options_have_an_engine(self) -> Self:
-        for engine, form in _RUNS.items():
-            if getattr(self.engine_options, _attribute(engine), None) is None:
-                continue
-            if form not in self.formats:
-                raise ValueError(f"engine_options: {engine} runs {form}, which is not among formats")
-            if engine not in (_USUAL if self.engine is None else (self.engine,)):
-                raise ValueError(f"engine_options: {engine} is not the engine of this recipe: say engine: {engine}")
+        for engine in self.engine_options.engines:
+            if RUNS[engine] not in self.formats:
+                raise ValueError(f"engine_options: {engine} runs {RUNS[engine]}, which is not among formats")
+            if self.engine not in (None, engine):
+                raise ValueError(f"engine_options: {engine} is not the engine of this recipe, which is {self.engine}")
         return self
 
     @model_validator(mode="after")
     def _engine_runs_the_formats(self) -> Self:
-        wrong = [form for form in self.formats if self.engine is not None and _RUNS[self.engine] != form]
+        wrong = [form for form in self.formats if self.engine is not None and RUNS[self.engine] != form]
         if self.engine is not None and wrong:
-            raise ValueError(f"engine: {self.engine} runs {_RUNS[self.engine]}, formats says {', '.join(wrong)}")
+            raise ValueError(f"engine: {self.engine} runs {RUNS[self.engine]}, formats says {', '.join(wrong)}")
         return self
 
     @property
     def pass_names(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.passes)
 
+    @property
+    def conversion(self) -> str | None:
+        """The precision of the conversion that it begins with; null: it begins with the model's own file."""
+        return self.passes[0].converted.precision if self.passes[0].converted else None
+
+    def engines_of(self, form: str) -> tuple[str, ...]:
+        """Return the engines that its variants in a format are for: that of the recipe, or those that its options are
+        for (with others it would be its plain twin), or all that run the format."""
+        running = tuple(engine for engine, runs in RUNS.items() if runs == form)
+        if self.engine is not None:
+            return (self.engine,)
+        return tuple(engine for engine in running if engine in self.engine_options.engines) or running
+
     def options_of(self, engine: str) -> dict[str, Any]:
         """Return the settings given for one engine."""
-        options: BaseModel | None = getattr(self.engine_options, _attribute(engine), None)
-        return {} if options is None else options.model_dump(exclude_none=True)
+        return self.engine_options.of(engine)
 
     def variant_name(self, form: str) -> str:
         """Return the name of this recipe's variant in a format: the recipe's name, with the format before it."""
         return self.name if self.name.split("-")[0] == form else f"{form}-{self.name}"
 
 
-def _attribute(engine: str) -> str:
-    return engine.replace("-", "_")
+def _sets_precision(step: PassStep) -> bool:
+    converts = step.converted is not None and step.converted.precision != "float"
+    return converts or step.name in _CHANGES_PRECISION
 
 
 def json_schema() -> dict[str, Any]:

@@ -16,6 +16,8 @@ from controller.config.yaml_file import load_yaml
 from controller.errors import ConfigurationError, NotFound
 
 ALL = "all"
+"""Every shipped recipe that does not say otherwise: some need training afterwards, or are for transport alone."""
+
 _FOLDERS = (
     Path(__file__).parents[2] / "configs" / "recipes",  # a clone
     Path(sys.prefix) / "share" / "thresher" / "configs" / "recipes",  # an installation
@@ -69,7 +71,7 @@ def find_recipe(reference: str, relative_to: Path | None = None) -> Recipe:
 
 
 def find_recipes(references: Iterable[str], relative_to: Path | None = None) -> tuple[Recipe, ...]:
-    """Return the recipes for a list of references, where `all` stands for every shipped one.
+    """Return the recipes for a list of references, where `all` stands for every shipped one that takes part in it.
 
     Raises:
         NotFound: A reference leads nowhere.
@@ -77,7 +79,8 @@ def find_recipes(references: Iterable[str], relative_to: Path | None = None) -> 
     """
     found: dict[str, Recipe] = {}
     for reference in references:
-        chosen = shipped_recipes().values() if reference == ALL else [find_recipe(reference, relative_to)]
+        of_all = [recipe for recipe in shipped_recipes().values() if recipe.in_all]
+        chosen = of_all if reference == ALL else [find_recipe(reference, relative_to)]
         for recipe in chosen:
             if found.setdefault(recipe.name, recipe) != recipe:
                 raise ConfigurationError(f"two different recipes are called {recipe.name!r}; rename one of them")

@@ -1,10 +1,15 @@
-"""What compression yields: a variant that can be run, or the reason why there is none."""
+"""What compression is asked for, and what it yields: a variant that can be run, or the reason why there is none.
 
-from collections.abc import Mapping
+Decides: which variants recipes mean, by format and engine, and which of them no device could run. Leaves out: making
+them (`build.py`).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from controller.compress.engine_options import ENGINE_OF, ENGINES_OF
 from controller.compress.recipe import Recipe
 from controller.convert.onnx_io import external_files
 from controller.convert.operators import file_precision
@@ -13,9 +18,26 @@ from controller.models.folder import ModelFolder
 from wire.spec import Pipeline
 
 BASELINE = "baseline"
-ENGINES_OF = {"onnx": ("onnxruntime",), "tflite": ("litert", "tflite-runtime"), "executorch": ("executorch",)}
-"""The engines that run a format on devices; a recipe that names none means the first."""
-ENGINE_OF = {form: engines[0] for form, engines in ENGINES_OF.items()}
+
+__all__ = [
+    "BASELINE", "ENGINES_OF", "ENGINE_OF", "FailedVariant", "Variant", "Wanted", "baseline_variant", "recipe_document",
+    "wanted_variants",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A variant that a recipe asks for: in which format, for which engine."""
+
+    recipe: Recipe
+    format: str
+    engine: str
+
+    @property
+    def name(self) -> str:
+        """The recipe's name for the format; `@ENGINE` behind it where it is for another engine than the first."""
+        plain = self.recipe.variant_name(self.format)
+        return plain if self.engine == self.recipe.engines_of(self.format)[0] else f"{plain}@{self.engine}"
 
 
 @dataclass(frozen=True)
@@ -91,3 +113,31 @@ def baseline_variant(model: ModelFolder) -> Variant:
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as plain JSON, unset passes left out, as it stands in a bundle's manifest."""
     return recipe.model_dump(mode="json", exclude_none=True)
+
+
+def wanted_variants(
+    recipes: Sequence[Recipe], formats: Collection[str], engines: Collection[str] | None = None
+) -> tuple[tuple[Wanted, ...], dict[str, str]]:
+    """Return the variants that recipes mean, and those that no device could run, each with the reason.
+
+    A recipe for a format that the model does not have says nothing about this model, unless one converts to it.
+
+    Args:
+        recipes: In their order.
+        formats: Those that the model has.
+        engines: Those that devices have: each gives a variant of its own of the same file. Null: nothing is known of
+            devices, and each recipe gives one variant, for the first of its engines.
+    """
+    converted = {form for recipe in recipes if recipe.conversion == "float" for form in recipe.formats}
+    wanted: list[Wanted] = []
+    left_out: dict[str, str] = {}
+    for recipe in recipes:
+        for form in recipe.formats:
+            if form not in formats and form not in converted and recipe.conversion is None:
+                continue
+            known = recipe.engines_of(form)
+            running = [each for each in known if each in engines] if engines is not None else known[:1]
+            wanted += [Wanted(recipe, form, engine) for engine in running]
+            if not running:
+                left_out[recipe.variant_name(form)] = f"no device has the engine {' or '.join(known)}"
+    return tuple(wanted), left_out

@@ -32,7 +32,7 @@ class Board:
 BOARDS = {
     "a": Board("a", 1, ("onnxruntime",)),
     "b": Board("b", 2, ("onnxruntime", "litert")),
-    "c": Board("c", 1, ("litert",), 1024 * MIB),
+    "c": Board("c", 1, ("onnxruntime", "litert"), 1024 * MIB),
 }
 DEVICES = {"barn-1": "a", "barn-2": "a", "barn-3": "a", "field-1": "b", "field-2": "b", "pump-1": "c"}
 """Device -> its board."""

@@ -8,6 +8,7 @@ from its row, so that an edit of the file in between changes nothing.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from controller.bundle.atomic import PREFIX
+from controller.compress.passes.converted import conversions_of, out_of_reach
 from controller.compress.recipe import Recipe
 from controller.compress.shipped import find_recipes
 from controller.compress.variant import recipe_document
 from controller.config.fleet_file import DeviceClass, FleetFile, Workload
 from controller.config.references import model_reference
+from controller.convert.conversion import FOLDER, conversion_name
 from controller.deploy.fleet_files import FoundFleet
 from controller.errors import ConfigurationError, ControllerError, NotFound
 from controller.models.folder import ModelFolder
@@ -136,13 +140,14 @@ def read_settings(found: FoundFleet, workload: str, model: str | None, workspace
     section = found.fleet_file.workload(workload)
     root = model_folder(model or section.model, Path.cwd() if model else found.path, workspace)
     folder = ModelFolder.load(root)
+    recipes = find_recipes(section.recipes, found.path.parent)
     return DeploySettings(
         fleet_file=found.fleet_file,
         workload_name=workload,
         model_root=folder.root,
-        model_files_digest=files_digest(folder.root),
+        model_files_digest=digest_of_model(folder, recipes),
         evaluation_digest=evaluation_samples(folder, workspace.datasets).digest,
-        recipes=find_recipes(section.recipes, found.path.parent),
+        recipes=recipes,
     )
 
 
@@ -165,10 +170,31 @@ def model_folder(reference: str, beside: Path, workspace: Workspace) -> Path:
     return root
 
 
-def files_digest(root: Path) -> str:
-    """Return one digest over the names and contents of a folder's files; what Python leaves behind does not count."""
+def digest_of_model(model: ModelFolder, recipes: Sequence[Recipe]) -> str:
+    """Return one digest over a model's files, and whether the conversions that recipes begin with can be had.
+
+    Those conversions themselves do not count: a deploy makes them, and would be another deploy by that.
+    """
+    asked = conversions_of(recipes)
+    made = tuple(model.root / FOLDER / conversion_name(*one) for one in asked)
+    files = files_digest(model.root, without=made)
+    reached = [conversion_name(*one) for one in asked if out_of_reach(model, *one) is None]
+    return sha256_hex(canonical_json({"files": files, "conversions": reached})) if reached else files
+
+
+def files_digest(root: Path, without: Sequence[Path] = ()) -> str:
+    """Return one digest over the names and contents of a folder's files.
+
+    What Python leaves behind does not count, nor what a process that was killed left unfinished.
+
+    Args:
+        root: The folder.
+        without: Folders in it that do not count.
+    """
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(root)}\0{sha256_hex(path.read_bytes())}\n".encode())
+        inside = path.relative_to(root)
+        left_behind = any(part == "__pycache__" or part.startswith(PREFIX) for part in inside.parts)
+        if path.is_file() and not left_behind and not any(path.is_relative_to(each) for each in without):
+            digest.update(f"{inside}\0{sha256_hex(path.read_bytes())}\n".encode())
     return digest.hexdigest()

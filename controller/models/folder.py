@@ -306,7 +306,7 @@ class ModelFolder:
         Raises:
             UnusableModel: No such format or file, or the file lies outside the folder.
         """
-        entry = self._entry(form)
+        entry = self.entry(form)
         return self.inside(entry.file, f"formats.{form}.file")
 
     def inside(self, relative: str, field: str) -> Path:
@@ -335,7 +335,7 @@ class ModelFolder:
         Raises:
             UnusableModel: The file's signature does not fit what `pre` and `post` declare.
         """
-        entry = self._entry(form)
+        entry = self.entry(form)
         original = self.inside(entry.file, f"formats.{form}.file")
         return self.pipeline_of(form, entry, file or original, original)
 
@@ -371,7 +371,12 @@ class ModelFolder:
             self.inside(name, field)
         return pipeline
 
-    def _entry(self, form: str) -> FormatEntry:
+    def entry(self, form: str) -> FormatEntry:
+        """Return which of a format's tensors are meant, and in which file.
+
+        Raises:
+            UnusableModel: The model has no file of that format.
+        """
         if form in self.spec.formats:  # asked for far more often than conversions are
             return self.spec.formats[form]
         known: Mapping[str, FormatEntry] = dict(self.formats.items())

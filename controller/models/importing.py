@@ -28,7 +28,8 @@ from controller.models.catalogue import list_models
 from controller.models.checking import FACTS, check_model
 from controller.models.folder import FILE_NAME, ModelFolder, NpzSamples
 from controller.models.npz import read_npz
-from controller.models.sources.base import Draft, ImportRequest, Origin, refuse_unused
+from controller.models.sources.answers import finished_by
+from controller.models.sources.base import Draft, ImportRequest, Origin, refuse_descriptions, refuse_unused
 from wire.base import Name
 from wire.spec import Kind
 
@@ -80,6 +81,7 @@ def import_model(request: ImportRequest, models_root: Path) -> ModelFolder:
     source = request.source
     if source.is_dir() and not (source / "saved_model.pb").is_file():
         refuse_unused(request, "a model folder")
+        refuse_descriptions(request)
         given = ModelFolder.load(source)
         samples = source / given.spec.data.npz if isinstance(given.spec.data, NpzSamples) else None
         return _placed(models_root, lambda folder: _copy_folder(source, folder), samples, versioned=True)
@@ -170,6 +172,7 @@ def _make_folder(request: ImportRequest, draft: Callable[[ImportRequest, Path], 
     arrays = read_npz(request.samples) if request.samples is not None else {}
     kind = request.kind or _guessed_kind(request, arrays)
     made = draft(request, folder)
+    post, notes = _post(request, kind, made, folder)
     document: dict[str, Any] = {
         "schema": 1,
         "name": name,
@@ -178,13 +181,13 @@ def _make_folder(request: ImportRequest, draft: Callable[[ImportRequest, Path], 
         "formats": {form: dict(entry) for form, entry in made.formats.items()},
         **{key: dict(entry) for key, entry in made.original.items()},
         "pre": {"kind": "tensor"},
-        "post": _post(kind, request.labels),
+        "post": post,
     }
     if request.samples is not None:
         document["data"] = {"npz": "samples.npz", **_calibrating(arrays, request.samples)}
         shutil.copyfile(request.samples, folder / "samples.npz")
     (folder / FILE_NAME).write_text(yaml.safe_dump(document, sort_keys=False))
-    return Origin(request.source.name, made.notes, made.made_by)
+    return Origin(request.source.name, (*made.notes, *notes), made.made_by)
 
 
 def _name(request: ImportRequest) -> str:
@@ -202,10 +205,26 @@ def _name(request: ImportRequest) -> str:
         ) from exc
 
 
-def _post(kind: Kind, labels: tuple[str, ...]) -> dict[str, Any]:
-    if kind == "regression":
-        return {"kind": "regression", **({"names": list(labels)} if labels else {})}
-    return {"kind": "classification", "activation": "softmax", **({"labels": list(labels)} if labels else {})}
+def _post(request: ImportRequest, kind: Kind, made: Draft, folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return `post` of model.yaml, and what to tell of it.
+
+    Raises:
+        ConfigurationError: An activation for something else than classes.
+    """
+    names = list(request.labels)
+    if kind != "classification":
+        if request.activation:
+            raise ConfigurationError(f"--activation makes probabilities of scores, and the model's kind is {kind}")
+        return {"kind": kind, **({"names": names} if names else {})}, ()
+    last = None if request.activation else _last_activation(made, folder)
+    activation = request.activation or ("none" if last else "softmax")
+    notes = (f"it ends in {last}: what it gives counts as probabilities (post.activation: none)",) if last else ()
+    return {"kind": kind, "activation": activation, **({"labels": names} if names else {})}, notes
+
+
+def _last_activation(made: Draft, folder: Path) -> str | None:
+    found = (finished_by(form, folder / entry["file"], entry["output"]) for form, entry in made.formats.items())
+    return next((name for name in found if name is not None), None)
 
 
 def _calibrating(arrays: Arrays, source: Path) -> dict[str, str]:

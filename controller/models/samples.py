@@ -133,7 +133,9 @@ def _check_range(labels: Labels, pipeline: Pipeline, where: str) -> None:
     classes = pipeline.post.output.shape[-1] if pipeline.post.output.shape else -1
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (classes > 0 and high >= classes):
-        raise UnusableData(f"{where}: labels run from {low} to {high}, the model has classes 0 to {classes - 1}")
+        one = "; classes need an output each: export the model with one for each, or import it with --kind regression"
+        hint = one if classes == 1 else ""
+        raise UnusableData(f"{where}: labels run from {low} to {high}, the model has classes 0 to {classes - 1}{hint}")
 
 
 def _load(model: ModelFolder, part: str, cache: Path, named: Path | None = None) -> LabelledData:
@@ -222,7 +224,9 @@ def _known(kind: Kind, inputs: Inputs, labels: Any, where: str) -> Labels:
 
 def _classes(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
     if labels.ndim == 0 or labels.size != len(labels):
-        raise UnusableData(f"{where}: labels have shape {labels.shape}; each sample needs one class number")
+        one_hot = labels.ndim == 2 and len(labels) and set(np.unique(labels)) <= {0, 1}
+        hint = "; of one-hot labels, numpy.argmax(labels, axis=1) makes them" if one_hot else ""
+        raise UnusableData(f"{where}: labels have shape {labels.shape}; each sample needs one class number{hint}")
     flat = labels.reshape(-1)
     if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.floor(flat))).all():
         raise UnusableData(f"{where}: class labels must be whole numbers")

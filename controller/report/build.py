@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from controller.config.fleet_file import FleetFile
 from controller.errors import NotFound
+from controller.report.by_class.engines import engines_side_by_side, with_engines
+from controller.report.by_class.front import accuracy_latency_size_front
 from controller.report.fleet import device_rows, variant_names
 from controller.report.fleetwide.section import fleetwide_rows
-from controller.report.front import accuracy_latency_size_front
 from controller.report.lineage import lineage_of
 from controller.report.trials import trial_row
 from controller.report.waves import wave_rows
@@ -42,7 +43,8 @@ def build_report(session: Session, deployment: str, host: Mapping[str, Any]) -> 
     fleet_file = FleetFile.model_validate(row.settings["fleet_file"])
     devices = _devices(session, row, fleet_file)
     variants = [_variant_row(each) for each in deployments.variants(session, deployment)]
-    choices = [_choice_row(each) for each in deployments.choices(session, deployment)]
+    engines = {each["variant"]: each["engine"] for each in variants}
+    choices = [_choice_row(each, engines) for each in deployments.choices(session, deployment)]
     measured = [trial_row(each) for each in trials.of_deployment(session, deployment)]
     rollout = rollouts.of_deployment(session, deployment)
     return {
@@ -118,15 +120,17 @@ def _variant_row(row: tables.Variant) -> dict[str, Any]:
     return {**{name: getattr(row, name) for name in names}, "lineage": lineage_of(row.recipe)}
 
 
-def _choice_row(row: tables.Choice) -> dict[str, Any]:
-    front = accuracy_latency_size_front(row.document.get("measured", ()))
-    return {
+def _choice_row(row: tables.Choice, engines: Mapping[str, str]) -> dict[str, Any]:
+    measured = with_engines(row.document.get("measured", ()), engines)
+    choice = {
         "device_class": row.device_class,
         "variant": row.variant,
         "bundle": row.bundle,
         **row.document,
-        "front_accuracy_latency_size": front,
+        "measured": measured,
+        "front_accuracy_latency_size": accuracy_latency_size_front(measured),
     }
+    return {**choice, "engines": engines_side_by_side(choice)}
 
 
 def _conditions(

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from controller.report.figure import class_figure
+from controller.report.by_class.figure import class_figure
 from controller.report.fleetwide.figure import variance_figure
 
 Report = Mapping[str, Any]

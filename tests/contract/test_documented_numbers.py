@@ -14,9 +14,9 @@ from agent.update import judge, machine, probation
 from controller.choose.paired import samples_needed, smallest_resolvable
 from controller.choose.regression import FEWEST_SAMPLES
 from controller.compress.calibrate import ranges, stream
+from controller.compress.calibrate.clipping import PERCENTILE
 from controller.compress.passes import PASSES
-from controller.compress.passes.quantize_static import DEFAULT_PERCENTILE
-from controller.compress.recipe import QuantizeStatic
+from controller.compress.recipe import PassStep, QuantizeStatic
 from controller.compress.shipped import shipped_recipes
 from controller.deploy.pipeline import PRESENT_WAIT_S
 from controller.distribute.documents import REISSUE_BEFORE_S, VALID_S
@@ -72,7 +72,7 @@ def test_the_table_of_grades_is_that_of_the_code(column: int, grade: str) -> Non
         ("operations.md", f"{judge.DISK_MARGIN_BYTES // 1024**2} MiB are left free"),
         ("operations.md", f"for {telemetry.EVENTS_KEPT_S / DAY_S:g} days and metrics for"),
         ("operations.md", f"metrics for {telemetry.METRICS_KEPT_S / DAY_S:g}"),
-        ("compression.md", f"`percentile` ({DEFAULT_PERCENTILE:g})"),
+        ("compression.md", f"`percentile` ({PERCENTILE:g})"),
         ("compression.md", f"at most `samples` ({QuantizeStatic().samples})"),
         ("adr/0011-streamed-calibration.md", f"histograms of {ranges.HISTOGRAM_BINS} bins"),
         ("adr/0012-exact-unconditional-paired-bound.md", f"refuses fewer than {FEWEST_SAMPLES} samples"),
@@ -98,7 +98,8 @@ def test_numbers_that_pages_put_into_words() -> None:
 
 def test_every_pass_and_every_shipped_recipe_has_its_place_in_compression() -> None:
     text = (DOCS / "compression.md").read_text(encoding="utf-8")
-    assert [name for name in PASSES if f"\n### {name}\n" not in text] == []
+    assert set(PASSES) < set(PassStep.model_fields)
+    assert [name for name in PassStep.model_fields if f"\n### {name}\n" not in text] == []
     table = text.partition("## Shipped recipes")[2].partition("## Passes")[0]
     # A row may name several: `int8-u8s8-minmax`, `-percentile` stands for two.
     named = [re.findall(r"`([a-z0-9-]+)`", line.split("|")[1]) for line in table.splitlines() if line.startswith("| `")]

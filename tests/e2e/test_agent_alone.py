@@ -130,6 +130,7 @@ def test_a_damaged_and_a_lost_chunk_are_asked_for_again(start: Start, controller
     assert "chunk_corrupted" in [event.reason for event in controller.heard.events]
 
 
+@pytest.mark.long
 def test_a_broker_that_restarts_in_a_download_loses_nothing(
     start: Start, controller: LoneController, broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_killed_agent_takes_its_children_along_and_serves_again(start: Start, 
     controller.wait("a worker", lambda: again.children())
 
 
+@pytest.mark.long
 def test_a_gateway_that_is_killed_comes_back_and_serves_through_the_same_worker(
     start: Start, controller: LoneController
 ) -> None:
@@ -316,6 +318,7 @@ def test_a_plan_is_measured_once_and_sent_until_acknowledged(start: Start, contr
     controller.wait("an empty outbox", lambda: not list(outbox.iterdir()))
 
 
+@pytest.mark.long
 def test_an_agent_that_starts_before_its_broker_serves_and_connects_later(
     start: Start, controller: LoneController, broker: EmbeddedBroker
 ) -> None:
@@ -348,6 +351,7 @@ def test_wrong_credentials_are_named_and_right_ones_connect(
         controller.wait("a connection", lambda: "connected to" in again.log())
 
 
+@pytest.mark.long
 def test_status_tells_the_same_with_and_without_the_agent(start: Start, controller: LoneController) -> None:
     agent = start()
     controller.desired(1, GOOD)
@@ -355,12 +359,8 @@ def test_status_tells_the_same_with_and_without_the_agent(start: Start, controll
     running = yaml.safe_load(_agent_command("status", "--config", str(agent.config), "--json"))
     assert running["running"] is True
     assert running["workloads"][0]["state"] == "committed"
-    second = subprocess.run(
-        [sys.executable, "-m", "agent", "run", "--config", str(agent.config)],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    again = [sys.executable, "-m", "agent", "run", "--config", str(agent.config)]
+    second = subprocess.run(again, capture_output=True, timeout=60, check=False)
     assert second.returncode == 9
     agent.stop()
     stopped = yaml.safe_load(_agent_command("status", "--config", str(agent.config), "--json"))

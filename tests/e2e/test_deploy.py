@@ -30,6 +30,8 @@ PATIENCE_S = 120.0
 class Site:
     """A fleet of two devices with its fleet file, and the command line."""
 
+    patience_s = PATIENCE_S
+
     def __init__(self, world: World) -> None:
         self.world = world
         self._started: list[subprocess.Popen[str]] = []
@@ -85,7 +87,7 @@ class Site:
         return self.ended(self.start(*arguments), code)
 
     def ended(self, process: "subprocess.Popen[str]", code: int = 0) -> str:
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=self.patience_s)
         assert process.returncode == code, f"exit {process.returncode}, not {code}\n{out[-2000:]}\n{err[-2000:]}"
         return out if code == 0 else out + err
 

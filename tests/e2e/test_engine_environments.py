@@ -148,17 +148,21 @@ def test_what_tflite_runtime_gets_wrong_is_not_let_through(tflite: Give, tmp_pat
 # --- ExecuTorch --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def executorch(tmp_path_factory: pytest.TempPathFactory) -> Give:
+def executorch_environment(folder: Path) -> Path:
+    """Return the interpreter of an environment with ExecuTorch, as docs/engines.md has it made."""
     if shutil.which("c++") is None:
         pytest.skip("no C++ compiler: ExecuTorch's bridge cannot be made")
-    folder = tmp_path_factory.mktemp("executorch")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     alone = (project["optional-dependencies"]["executorch"][0],)
-    python = environment_of(
+    return environment_of(
         "executorch", folder, lambda place: make_environment(place, Path(sys.executable).name, "kernels", alone=alone)
     )
-    return giving(python, folder)
+
+
+@pytest.fixture(scope="module")
+def executorch(tmp_path_factory: pytest.TempPathFactory) -> Give:
+    folder = tmp_path_factory.mktemp("executorch")
+    return giving(executorch_environment(folder), folder)
 
 
 def program_bundle(folder: Path, outputs: NDArray[Any]) -> Path:

@@ -60,6 +60,7 @@ def running(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+@pytest.mark.long
 def test_one_command_installs_an_agent_that_enrols_and_serves(
     program: Path, world: World, kernel_cache: Path, bundles: Bundles, tmp_path: Path
 ) -> None:
@@ -191,6 +192,7 @@ def begin(layout: Layout, version: str, behaviour: str, wait_s: float) -> None:
     upgrade.upgrade(Wanted(str(wheel), layout.root.parent, wait_s), layout, quiet())
 
 
+@pytest.mark.long
 def test_an_upgrade_stays_once_it_connects_and_else_falls_back(layout: Layout) -> None:
     first = layout.named_by(layout.current)
     begin(layout, "2.0", "connects", 60.0)

@@ -22,9 +22,15 @@ RESUMES = [
     State.SWITCH,
     State.PROBATION,
 ]
+ALWAYS = (State.SWITCH, State.PROBATION)
+"""Killed there in every run of the tests; in the others in the long ones."""
 
 
-@pytest.mark.parametrize("state", RESUMES, ids=lambda state: state.value)
+@pytest.mark.parametrize(
+    "state",
+    [state if state in ALWAYS else pytest.param(state, marks=pytest.mark.long) for state in RESUMES],
+    ids=lambda state: state.value,
+)
 def test_killed_in_a_state_it_goes_on_and_commits(world: World, bundles: Bundles, state: State) -> None:
     agent = world.agent("barn-1")
     service = world.service()

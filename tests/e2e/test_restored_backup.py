@@ -10,7 +10,7 @@ from tests.e2e.bundles import Bundles
 from tests.e2e.world import World
 from wire.device_state import State
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_an_old_backup_adopts_the_newer_fleet(world: World, bundles: Bundles, tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 import os
 import signal
-from pathlib import Path
 
-import psutil
 import pytest
 
 from controller.rollout.policy import Wave
@@ -18,6 +16,7 @@ pytestmark = pytest.mark.e2e
 CANARY_FIRST = (Wave(devices=1), Wave(ratio=1.0))
 
 
+@pytest.mark.long
 def test_a_device_that_was_off_during_the_whole_rollout_converges(world: World, bundles: Bundles) -> None:
     world.agent("barn-1")
     late = world.agent("barn-2")
@@ -35,6 +34,7 @@ def test_a_device_that_was_off_during_the_whole_rollout_converges(world: World, 
     assert (ended.state, ended.active) == (State.COMMITTED, bundle)
 
 
+@pytest.mark.long
 def test_wrong_golden_outputs_are_unfit_and_stop_the_rollout(world: World, bundles: Bundles) -> None:
     devices = ["barn-1", "barn-2", "barn-3"]
     for device in devices:
@@ -66,6 +66,7 @@ def test_a_missing_engine_is_incompatible_and_does_not_count(world: World, bundl
     assert not any(report.state in FAILURES for report in world.watcher.reports)
 
 
+@pytest.mark.long
 def test_a_bundle_that_crashes_while_serving_is_rolled_back_and_the_rollout_stops(
     world: World, bundles: Bundles
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_bundle_that_crashes_while_serving_is_rolled_back_and_the_rollout_stop
     assert world.watcher.last(canary).active == bad
 
 
+@pytest.mark.long
 def test_two_workloads_one_rolled_back_the_other_untouched(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()
@@ -153,14 +155,6 @@ def _committed(world: World, bundle: str) -> set[str]:
 
 
 def _worker_of(world: World, agent: AgentProcess, bundle: str) -> int:
-    """Return the serving worker whose order names the bundle."""
-
-    def found() -> int | None:
-        for pid in world.serving_workers(agent):
-            words = psutil.Process(pid).cmdline()
-            orders = [Path(word) for word in words if word.endswith(".json")]
-            if any(bundle in order.read_text() for order in orders if order.exists()):
-                return pid
-        return None
-
-    return int(world.watcher.wait(f"a worker that serves {bundle[:12]}", found))
+    """Return the process id of the serving worker whose order names the bundle."""
+    worker = world.watcher.wait(f"a worker that serves {bundle[:12]}", lambda: agent.worker_of(bundle))
+    return int(worker.pid)

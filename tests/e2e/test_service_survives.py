@@ -95,7 +95,7 @@ def test_a_leader_killed_in_the_middle_of_a_wave_is_carried_on(
             assert audit.verify(session).holds
 
 
-@pytest.mark.parametrize("broker_lost_all", [False, True])
+@pytest.mark.parametrize("broker_lost_all", [pytest.param(False, marks=pytest.mark.long), True])
 def test_an_old_database_over_a_newer_fleet_downgrades_nothing_and_commands_it(
     workspace: Workspace, broker: EmbeddedBroker, device: Callable[..., FakeDevice], broker_lost_all: bool
 ) -> None:

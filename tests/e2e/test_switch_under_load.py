@@ -23,7 +23,10 @@ MORE_THAN_THERE_IS = {"memory_cap_bytes": 2**50}
 """A cap at which no device has room for two workers."""
 
 
-@pytest.mark.parametrize(("settings", "event"), [({}, "overlap"), (MORE_THAN_THERE_IS, "stop_then_start")])
+@pytest.mark.parametrize(
+    ("settings", "event"),
+    [({}, "overlap"), pytest.param(MORE_THAN_THERE_IS, "stop_then_start", marks=pytest.mark.long)],
+)
 def test_a_switch_under_200_queries_a_second_loses_none(
     world: World, bundles: Bundles, tmp_path: Path, settings: dict[str, Any], event: str
 ) -> None:

@@ -164,6 +164,7 @@ def test_workers_get_a_user_of_their_own(launch: Launch) -> None:
     worker.wait(10)  # it died with its agent
 
 
+@pytest.mark.long
 def test_the_controller_is_ready_and_shows_life_under_its_unit(tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="unit-"))
     folder.chmod(0o755)

@@ -38,10 +38,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class AgentProcess:
-    """One agent: `python -m agent run`, started, killed and started again on the same state folder."""
+    """One agent: `python -m agent run`, started, killed and started again on the same state folder.
 
-    def __init__(self, folder: Path, document: Mapping[str, Any]) -> None:
+    `python`: of another environment than the tests', for engines that stand there.
+    """
+
+    def __init__(self, folder: Path, document: Mapping[str, Any], python: Path | None = None) -> None:
         self.folder = folder
+        self.python = python or Path(sys.executable)
         self.device = str(document["device"])
         self.config = folder / "agent.yaml"
         self.state_dir = folder / "state"
@@ -51,7 +55,7 @@ class AgentProcess:
 
     def start(self) -> "AgentProcess":
         assert self.process is None
-        command = [sys.executable, "-m", "agent", "run", "--config", str(self.config)]
+        command = [str(self.python), "-m", "agent", "run", "--config", str(self.config)]
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment()
@@ -103,6 +107,14 @@ class AgentProcess:
         found = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in found if _runs(child, module)]
 
+    def worker_of(self, bundle: str) -> psutil.Process | None:
+        """Return the serving worker whose order names a bundle."""
+        for worker in self.children():
+            orders = [Path(word) for word in worker.cmdline() if word.endswith(".json")]
+            if any(bundle in order.read_text() for order in orders if order.exists()):
+                return worker
+        return None
+
     def log(self) -> str:
         path = self.folder / "agent.log"
         return path.read_text(errors="replace") if path.exists() else ""
@@ -146,7 +158,7 @@ class World:
         self.watcher.close()
         self.broker.stop()
 
-    def agent(self, device: str, *, start: bool = True, **changes: Any) -> AgentProcess:
+    def agent(self, device: str, *, start: bool = True, python: Path | None = None, **changes: Any) -> AgentProcess:
         """Add a device; `changes` are laid over its configuration."""
         document: dict[str, Any] = {
             "fleet": self.fleet,
@@ -168,7 +180,7 @@ class World:
             "serve": {"source": {"kind": "replay", "rate_hz": 10.0}},
             **changes,
         }
-        agent = AgentProcess(self.folder / "agents" / device, document)
+        agent = AgentProcess(self.folder / "agents" / device, document, python)
         self.agents[device] = agent
         if start:
             agent.start()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Model = Path | bytes
 """A model's file, or what it holds."""
 
+THREADS, MOST_THREADS = "threads", 64
+"""The option that every engine has, and the most that a bundle may ask for."""
+
 OUT_OF_MEMORY_SIGNS = (
     *("failed to map segment", "cannot map zero-fill pages", "cannot create shared object"),
     *("annot allocate memory", "bad_alloc"),
@@ -64,7 +67,7 @@ class Engine(Protocol):
 
     @classmethod
     def load(cls, model: Model, options: Mapping[str, Any], threads: int) -> Self:
-        """Load the model's file, or its content.
+        """Load the model's file, or its content, with `threads` threads or as few as the options say.
 
         Raises:
             EngineUnavailable: The engine is not installed.
@@ -102,18 +105,35 @@ class Engine(Protocol):
 
 
 def checked_options(engine: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `options` over the defaults `known`.
+    """Return `options` over the defaults `known`; threads, which every engine has, are left to `threads_of`.
 
     Raises:
         EngineFailed: An option that this engine does not have, or of another type than its default.
     """
-    for key, value in options.items():
+    own = {key: value for key, value in options.items() if key != THREADS}
+    for key, value in own.items():
         if key not in known:
-            has = ", ".join(sorted(known)) or "none"
+            has = ", ".join(sorted({*known, THREADS}))
             raise EngineFailed(f"{engine} has no option {key!r}: it has {has}")
         if type(value) is not type(known[key]):
             raise EngineFailed(f"{engine} option {key!r} takes a {type(known[key]).__name__}, got {value!r}")
-    return {**known, **options}
+    return {**known, **own}
+
+
+def threads_of(engine: str, options: Mapping[str, Any], allowed: int) -> int:
+    """Return how many threads an engine gets: as many as its options ask for, and no more than are allowed.
+
+    Measuring and serving both load engines so: what was measured is what is served.
+
+    Raises:
+        EngineFailed: The option is no whole number from 1 to 64.
+    """
+    asked = options.get(THREADS)
+    if asked is None:
+        return allowed
+    if type(asked) is not int or not 1 <= asked <= MOST_THREADS:
+        raise EngineFailed(f"{engine} option {THREADS!r} takes a whole number from 1 to {MOST_THREADS}, got {asked!r}")
+    return min(asked, allowed)
 
 
 def named(model: Model) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import BatchFixed, EngineFailed
-from agent.inference.engines.base import Model, TensorInfo, checked_options, package_version
+from agent.inference.engines.base import Model, TensorInfo, checked_options, package_version, threads_of
 from agent.inference.engines.bridge.library import Bridge, Handle, Tensor, open_bridge
 
 Array = NDArray[np.generic]
@@ -78,10 +78,11 @@ class ExecutorchEngine:
         """
         bridge = cls.import_library()
         checked_options(NAME, options, DEFAULTS)
-        given = bridge.threads(threads)
-        if given != threads:
-            raise EngineFailed(f"executorch has {given} threads, asked for {threads}")
-        return cls(bridge, model, threads)
+        wanted = threads_of(NAME, options, threads)
+        given = bridge.threads(wanted)
+        if given != wanted:
+            raise EngineFailed(f"executorch has {given} threads, asked for {wanted}")
+        return cls(bridge, model, wanted)
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from agent.errors import BatchFixed, EngineFailed
-from agent.inference.engines.base import Model, TensorInfo, checked_options, named, package_version
+from agent.inference.engines.base import Model, TensorInfo, checked_options, named, package_version, threads_of
 from agent.inference.engines.delegates import check_delegate_options, load_delegate
 from wire.spec import Quantisation
 
@@ -39,8 +39,8 @@ class InterpreterEngine(ABC):
         self._model = model
         self._chosen, self._threads = chosen, threads
         self._interpreter: Any = self._opened()
-        self._inputs = tuple(_info(detail) for detail in self._interpreter.get_input_details())
-        self._outputs = tuple(_info(detail) for detail in self._interpreter.get_output_details())
+        self._inputs = tuple(tensor_info(detail) for detail in self._interpreter.get_input_details())
+        self._outputs = tuple(tensor_info(detail) for detail in self._interpreter.get_output_details())
         self._input_indices = [int(detail["index"]) for detail in self._interpreter.get_input_details()]
         self._output_indices = [int(detail["index"]) for detail in self._interpreter.get_output_details()]
 
@@ -70,7 +70,7 @@ class InterpreterEngine(ABC):
         chosen = checked_options(cls.name, options, cls.defaults)
         if "delegate" in chosen:
             check_delegate_options(cls.name, chosen, model)
-        return cls(cls.import_library(), model, chosen, threads)
+        return cls(cls.import_library(), model, chosen, threads_of(cls.name, options, threads))
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -106,7 +106,7 @@ class InterpreterEngine(ABC):
         except (RuntimeError, ValueError) as exc:
             _allocate(self._interpreter, 1)
             raise BatchFixed(f"{self.name} cannot resize the model to {size} queries: {str(exc)[:300]}") from exc
-        for value in map(_info, self._interpreter.get_output_details()):
+        for value in map(tensor_info, self._interpreter.get_output_details()):
             if value.shape[:1] != (size,):
                 _allocate(self._interpreter, 1)
                 raise BatchFixed(f"output {value.name!r} has the shape {value.shape} in a batch of {size}")
@@ -193,8 +193,27 @@ def _allocate(interpreter: Any, size: int) -> None:
     interpreter.allocate_tensors()
 
 
-def _info(detail: Mapping[str, Any]) -> TensorInfo:
-    scale, zero_point = detail["quantization"]
-    quantisation = Quantisation(scale=float(scale), zero_point=int(zero_point)) if scale > 0 else None
-    shape = tuple(int(axis) for axis in detail["shape"])
-    return TensorInfo(str(detail["name"]), shape, str(detail["dtype"].__name__), quantisation)
+def tensor_info(detail: Mapping[str, Any]) -> TensorInfo:
+    """Return what the interpreter tells of an input or output.
+
+    Raises:
+        EngineFailed: Its quantisation is none.
+    """
+    name, shape = str(detail["name"]), tuple(int(axis) for axis in detail["shape"])
+    return TensorInfo(name, shape, str(detail["dtype"].__name__), _quantisation(name, *detail["quantization"]))
+
+
+def _quantisation(name: str, scale: Any, zero_point: Any) -> Quantisation | None:
+    """Return how whole numbers stand for others; null where they do not.
+
+    Raises:
+        EngineFailed: The file's scale is no number to compute with.
+    """
+    if float(scale) == 0:
+        return None
+    try:
+        return Quantisation(scale=float(scale), zero_point=int(zero_point))
+    except ValueError as exc:
+        raise EngineFailed(
+            f"tensor {name!r} has the scale {scale}: expected a finite number above 0; convert the model again"
+        ) from exc

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agent.errors import BatchFixed, EngineFailed
 from agent.inference.engines import providers
-from agent.inference.engines.base import Model, TensorInfo, checked_options, import_failure, named
+from agent.inference.engines.base import Model, TensorInfo, checked_options, import_failure, named, threads_of
 from agent.inference.engines.providers.overheard import overheard
 from agent.inference.engines.providers.tensorrt import built
 
@@ -107,9 +107,10 @@ class OnnxRuntimeEngine:
         chosen = checked_options(NAME, options, DEFAULTS)
         _check_choice("graph_optimization", chosen, LEVELS)
         _check_choice("provider", chosen, providers.PROVIDERS)
-        maker = _Maker(onnxruntime, model, chosen, threads, trace)
+        wanted = threads_of(NAME, options, threads)
+        maker = _Maker(onnxruntime, model, chosen, wanted, trace)
         session = maker.on_processor() if chosen["provider"] == "cpu" else maker.on_provider()
-        settings = {**chosen, "intra_op_threads": threads, "inter_op_threads": 1, "providers": session.get_providers()}
+        settings = {**chosen, "intra_op_threads": wanted, "inter_op_threads": 1, "providers": session.get_providers()}
         return cls(session, onnxruntime.__version__, {**settings, **maker.found})
 
     @property

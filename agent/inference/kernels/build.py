@@ -18,6 +18,7 @@ from agent.errors import EngineFailed
 from agent.inference.kernels.compiled import KERNELS, kernels_kept, loaded_form
 from agent.inference.kernels.library import keep_kernels
 from agent.inference.limits import apply_limits
+from agent.launch import bind
 
 
 def compile_all() -> dict[str, Any]:
@@ -67,6 +68,7 @@ STEPS = {"compile": compile_all, "fill": fill_all, "check": check_all}
 def main(arguments: list[str]) -> int:
     """Do the step that `arguments` name and print its report; return the exit code."""
     step, *rest = arguments
+    bind(os.getppid())  # compiling takes minutes on a board: stop with whoever waits for it
     apply_limits(threads=1, cache_dir=Path(rest[0]) if rest else None)
     # Only the report goes to stdout: compilers like to talk.
     with contextlib.redirect_stdout(sys.stderr):

@@ -12,6 +12,7 @@ from controller.cli.session import workspace
 if TYPE_CHECKING:
     from controller.convert.conversion import Kept
     from controller.models.folder import ModelFolder
+    from controller.models.importing import ImportRequest
 
 
 MEMBERS = {
@@ -38,6 +39,11 @@ def model() -> None:
     "--kind", type=click.Choice(["classification", "regression"]), help="What it does; default: from the labels."
 )
 @click.option("--labels", help="Names of the classes (or outputs), with commas between them.")
+@click.option(
+    "--activation",
+    type=click.Choice(["softmax", "sigmoid", "none"]),
+    help="Classes: what makes probabilities of its scores; default: softmax, none where the file ends in one.",
+)
 @click.option("--shape", "shapes", multiple=True, metavar="[NAME=]SIZES", help="ONNX: sizes of an input's free axes.")
 @click.option("--set", "constants", multiple=True, metavar="NAME=VALUE", help="ONNX: an input that is always the same.")
 @click.option("--output", metavar="NAME", help="ONNX, TFLite: the output with the answer; default: the first.")
@@ -51,6 +57,7 @@ def import_(
     samples: Path | None,
     kind: Literal["classification", "regression"] | None,
     labels: str | None,
+    activation: Literal["softmax", "sigmoid", "none"] | None,
     shapes: tuple[str, ...],
     constants: tuple[str, ...],
     output: str | None,
@@ -64,38 +71,72 @@ def import_(
     SOURCE is an .onnx or .tflite file, a PyTorch module as FILE.py:FUNCTION, an exported program (.pt2), a Keras model
     (.keras, .h5), the folder of a SavedModel, or a folder with a model.yaml, which says all the options itself.
     """
-    import tempfile
-
-    from controller.errors import NotFound
-    from controller.models.importing import ImportRequest, import_model
+    from controller.models.importing import ImportRequest
     from controller.models.sources.base import GivenShape, read_constants
 
     place = workspace()
     place.require()
-    for path in (source.with_name(source.name.partition(":")[0]), samples):
-        if path is not None and not path.exists():
-            raise NotFound(f"{path}: no such file or folder")
+    source = source if source.name else source.resolve()  # `.`
+    _check_there(source, samples)
     request = ImportRequest(
         source,
         name=name,
         samples=samples,
         kind=kind,
         labels=tuple(each.strip() for each in labels.split(",")) if labels else (),
+        activation=activation,
         shapes=tuple(GivenShape.parse(text, "--shape") for text in shapes),
         constants=read_constants(constants),
         output=output,
         state=state,
         inputs=tuple(GivenShape.parse(text, "--input") for text in inputs),
+        progress=lambda text: click.echo(f"{text} ...", err=True),
     )
-    if dry_run:
-        with tempfile.TemporaryDirectory() as scratch:
-            click.echo(f"would import {import_model(request, Path(scratch)).identity}")
-        return
-    document = _document(import_model(request, place.models))
-    if as_json:
-        print_json(document)
-    else:
-        click.echo(f"{document['model']} in {document['folder']}")
+    _import(request, None if dry_run else place.models, as_json)
+
+
+def _check_there(source: Path, samples: Path | None) -> None:
+    """Refuse paths that lead nowhere; of `FILE.py:FUNCTION`, the file is looked for.
+
+    Raises:
+        NotFound: The first of them.
+    """
+    from controller.errors import NotFound
+
+    file, mark, _ = str(source).rpartition(".py:")
+    for path in (Path(f"{file}.py") if mark else source, samples):
+        if path is not None and not path.exists():
+            named = "; a PyTorch module is named by its file: FILE.py:FUNCTION" if ":" in path.name else ""
+            raise NotFound(f"{path}: no such file or folder{named}")
+
+
+def _import(request: "ImportRequest", models: Path | None, as_json: bool) -> None:
+    """Import into the workspace, or (null) into a folder that goes again; tell what was found either way."""
+    import tempfile
+
+    from controller.models.importing import import_model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        document = _document(import_model(request, models or Path(scratch)))
+        if as_json:
+            print_json({**document, "imported": models is not None})
+            return
+        told = f"{document['model']} in {document['folder']}" if models else f"would import {document['model']}"
+        click.echo("\n".join([told, *_told(document["facts"])]))
+
+
+def _told(facts: dict[str, Any]) -> list[str]:
+    """Return what an import found: samples, engines, and what the user should know."""
+    from controller.models.card import said_of
+
+    samples = facts.get("samples")
+    lines = [f"  {engine}: {said_of(found)}" for engine, found in facts["engines"].items() if found["runs"] is not None]
+    lines += (
+        [f"  samples: {samples['evaluation']} to evaluate, {samples['calibration']} to calibrate"] if samples else []
+    )
+    if not samples:
+        lines.append("  no samples: it is neither quantised by calibration, judged, nor deployed (--data)")
+    return [*lines, *(f"  note: {note}" for note in facts.get("origin", {}).get("notes", ()))]
 
 
 @model.command("list")
@@ -151,6 +192,7 @@ def compress(reference: str, recipes: tuple[str, ...], evaluate: bool, dry_run: 
     """Make a model's variants on this host; nothing is sent to a device. A deploy finds them in the cache."""
     from controller.cli.variants import make_variants
     from controller.compress.shipped import find_recipes
+    from controller.compress.variant import wanted_variants
     from controller.models.catalogue import find_model
 
     place = workspace()
@@ -158,10 +200,10 @@ def compress(reference: str, recipes: tuple[str, ...], evaluate: bool, dry_run: 
     chosen = find_recipes(recipes)
     found = find_model(reference, place.models)
     if dry_run:
-        names = [one.variant_name(form) for one in chosen for form in one.formats if form in found.formats]
+        names = [one.name for one in wanted_variants(chosen, found.formats)[0]]
         click.echo(f"would make {', '.join(names) or 'nothing'} of {found.identity}")
         return
-    rows = make_variants(found, chosen, place, evaluate=evaluate)
+    rows = make_variants(found, chosen, place, evaluate=evaluate, aside=as_json)
     if as_json:
         print_json({"model": found.identity, "variants": rows})
         return

@@ -6,7 +6,8 @@ from typing import cast
 from controller.compress.passes.base import CompressionPass
 from controller.errors import ConfigurationError
 
-PASSES = ("simplify", "float16", "quantize_static", "quantize_dynamic", "tflite_float", "tflite_quantize")
+WEIGHTS = ("equalise", "prune", "prune_channels", "low_rank", "codebook")
+PASSES = (*WEIGHTS, "simplify", "float16", "quantize_static", "quantize_dynamic", "tflite_float", "tflite_quantize")
 
 
 def find_pass(name: str) -> CompressionPass:
@@ -17,5 +18,6 @@ def find_pass(name: str) -> CompressionPass:
     """
     if name not in PASSES:
         raise ConfigurationError(f"no pass is called {name!r}; there are {', '.join(PASSES)}")
-    module = importlib.import_module(f"controller.compress.passes.{name}")
+    package = "controller.compress.passes.weights" if name in WEIGHTS else "controller.compress.passes"
+    module = importlib.import_module(f"{package}.{name}")
     return cast("CompressionPass", module.PASS)

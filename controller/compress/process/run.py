@@ -7,10 +7,9 @@ import hashlib
 import importlib.util
 import platform
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,26 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.compress.cache import PassCache, cache_key
+from controller.compress.process.host import on_host
 from controller.compress.process.start import PassFailed, run_child
 from controller.compress.variant import Variant
 from controller.convert.digest import model_digest
-from controller.errors import UnusableModel
+from controller.convert.environments import Environment, run_worker
+from controller.convert.signature import read_signature
+from controller.errors import ConversionFailed, UnusableModel
+from controller.models.preprocess import prepare
 from controller.models.queries import as_queries
 from controller.models.samples import arrays_digest
 from wire.artifact import FileEntry
 from wire.canonical import sha256_hex
 from wire.manifest import BundleManifest, Format, GoldenSpec
-from wire.spec import bundle_files
+from wire.spec import bundle_files, output_tensors
 
 TOGETHER = "together"
 """A run's folder of copies; gone when it ends."""
 
-_ENGINE_DISTRIBUTIONS = {
-    "onnxruntime": "onnxruntime",
-    "litert": "ai-edge-litert",
-    "tflite-runtime": "tflite-runtime",
-    "executorch": "executorch",
-}
+PROGRAMS = "from_torch.run_program"
+"""The worker that runs ExecuTorch's programs in a converter environment."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,9 @@ def run_variant(variant: Variant, inputs: NDArray[Any], context: EvaluationConte
     """Return the `.npy` of a variant's raw outputs for raw queries: float32, shape (n, …), kept by content.
 
     Raises:
-        UnusableModel: The worker failed; the text holds its reason.
+        UnusableModel: Nothing here runs it, or the worker failed; the text holds its reason.
     """
+    host = on_host(variant)
     queries = as_queries(inputs, variant.pipeline.pre.kind)
     files = _named_files(variant)
     key = cache_key(
@@ -66,16 +66,23 @@ def run_variant(variant: Variant, inputs: NDArray[Any], context: EvaluationConte
             "what": "outputs",
             "model": model_digest(variant.format, variant.model_file),
             "pipeline": variant.pipeline.model_dump(mode="json"),
-            "engine": [variant.engine, engine_version(variant.engine), dict(variant.engine_options)],
+            "engine": [host.engine, host.version, dict(host.options)],
             "inputs": arrays_digest(queries),
             "worker": _worker_digest(),
             "threads": context.threads,
             "processor": _processor(),
             **({"files": {name: sha256_hex(path.read_bytes()) for name, path in files.items()}} if files else {}),
+            **({"environment": host.environment.versions} if host.environment else {}),
         }
     )
-    entry = context.cache.get_or_make(key, lambda folder: _run_worker(variant, queries, folder, context))
-    return entry.folder / "outputs.npy"
+
+    def make(folder: Path) -> dict[str, Any]:
+        if host.environment is not None:
+            return _run_program(variant, queries, folder, host.environment)
+        asked = replace(variant, engine=host.engine, engine_options=host.options)
+        return _run_worker(asked, queries, folder, context)
+
+    return context.cache.get_or_make(key, make).folder / "outputs.npy"
 
 
 def _run_worker(variant: Variant, queries: NDArray[Any], folder: Path, context: EvaluationContext) -> dict[str, Any]:
@@ -100,6 +107,42 @@ def _run_worker(variant: Variant, queries: NDArray[Any], folder: Path, context: 
     inputs_path.unlink()
     shutil.rmtree(folder / TOGETHER, ignore_errors=True)
     return {"variant": variant.name, "samples": len(queries)}
+
+
+def _run_program(variant: Variant, queries: NDArray[Any], folder: Path, environment: Environment) -> dict[str, Any]:
+    """Run the file in a converter environment, which has the engine without the agent."""
+    inputs_path = folder / "inputs.npy"
+    np.save(inputs_path, prepare(variant.pipeline.pre, queries), allow_pickle=False)
+    order = {"program": str(variant.model_file), "inputs": str(inputs_path), "folder": str(folder)}
+    try:
+        result = run_worker(environment, PROGRAMS, order, folder)
+    except ConversionFailed as exc:
+        raise UnusableModel(f"{variant.name}: {exc}") from exc
+    if result["outcome"] != "ok":
+        raise UnusableModel(f"{variant.name}: {result['error']}")
+    paths = [folder / name for name in result["outputs"]]
+    np.save(folder / "outputs.npy", stacked(paths, _output_places(variant)), allow_pickle=False)
+    for path in (inputs_path, *paths):
+        path.unlink()
+    return {"variant": variant.name, "samples": len(queries)}
+
+
+def _output_places(variant: Variant) -> list[int]:
+    """Return which of the file's outputs the pipeline reads, in its order."""
+    names = [tensor.name for tensor in read_signature(variant.format, variant.model_file).outputs]
+    return [names.index(tensor.name) for tensor in output_tensors(variant.pipeline.post)]
+
+
+def stacked(paths: Sequence[Path], places: Sequence[int]) -> NDArray[Any]:
+    """Return the outputs at these places, one behind the other as the agent gives them.
+
+    Raises:
+        UnusableModel: So many outputs were not given.
+    """
+    if max(places) >= len(paths):
+        raise UnusableModel(f"output {max(places)} is read, and {len(paths)} outputs of real numbers were given")
+    read = [np.load(paths[place], allow_pickle=False) for place in places]
+    return read[0] if len(read) == 1 else np.concatenate([each.reshape(len(each), -1) for each in read], axis=1)
 
 
 def _named_files(variant: Variant) -> dict[str, Path]:
@@ -140,20 +183,6 @@ def inline_manifest(variant: Variant) -> BundleManifest:
         golden=GoldenSpec(samples=1),
         files=(FileEntry(path=name, size_bytes=len(content), sha256=sha256_hex(content)),),
     )
-
-
-def engine_version(engine: str) -> str:
-    """Return the version of an engine that is installed here.
-
-    Raises:
-        UnusableModel: It is not.
-    """
-    try:
-        return version(_ENGINE_DISTRIBUTIONS[engine])
-    except PackageNotFoundError as exc:
-        raise UnusableModel(
-            f"the engine {engine} is not installed here; run  pip install 'thresher[{engine}]'"
-        ) from exc
 
 
 def modules_digest(*names: str) -> str:

@@ -5,16 +5,15 @@ which nothing here runs, is judged by its weights. Leaves out: the measures and 
 parity.py`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controller.compress.cache import PassCache
-from controller.compress.process.run import EvaluationContext, engine_version, run_variant
+from controller.compress.process.host import engine_version
+from controller.compress.process.run import EvaluationContext, run_variant, stacked
 from controller.compress.variant import ENGINE_OF, Variant
 from controller.convert.conversion import WeightParity
 from controller.convert.making.export import Made
@@ -78,14 +77,14 @@ def judged(route: Route, made: Made, pipeline: Pipeline | None, bench: Bench) ->
 
 def _source_outputs(route: Route, made: Made, pipeline: Pipeline, bench: Bench) -> NDArray[Any]:
     if made.source_outputs:
-        return _read(made.source_outputs, _places(route, made, pipeline, bench.model))[bench.rows]
+        return stacked(made.source_outputs, _places(route, made, pipeline, bench.model))[bench.rows]
     return _by_agent(bench, route.source)
 
 
 def _outputs(route: Route, made: Made, pipeline: Pipeline, bench: Bench) -> tuple[NDArray[Any], tuple[str, ...]]:
     form, engine = FORMATS[route.target], str(ENGINES[route.target])
     if made.outputs and not _is_here(engine):
-        read = _read(made.outputs, _places(route, made, pipeline, bench.model))
+        read = stacked(made.outputs, _places(route, made, pipeline, bench.model))
         return read[bench.rows], (BY_CONVERTER.format(engine),)
     variant = Variant(
         name=f"{route.target}-{route.precision}",
@@ -140,12 +139,6 @@ def _run(variant: Variant, bench: Bench) -> NDArray[Any]:
         allow_pickle=False,
     )
     return outputs
-
-
-def _read(paths: Sequence[Path], places: Sequence[int]) -> NDArray[Any]:
-    """Return the outputs at these places, one behind the other as the agent gives them."""
-    read = [np.load(paths[place], allow_pickle=False) for place in places]
-    return read[0] if len(read) == 1 else np.concatenate([each.reshape(len(each), -1) for each in read], axis=1)
 
 
 def _places(route: Route, made: Made, pipeline: Pipeline, model: ModelFolder) -> list[int]:

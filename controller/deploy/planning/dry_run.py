@@ -4,11 +4,14 @@ Decides: the words and numbers of the preview. Leaves out: doing any of it. Devi
 variants count as if every recipe succeeded, since that is found out only by making them.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from controller.compress.variant import BASELINE, ENGINE_OF, recipe_document
+from controller.compress.passes.converted import out_of_reach
+from controller.compress.variant import BASELINE, ENGINE_OF, Wanted, recipe_document
 from controller.deploy.context import by_class
+from controller.deploy.planning.expected import expected_variants, left_out_lines
 from controller.deploy.planning.trial_plan import make_plan
 from controller.deploy.settings import DeploySettings
 from controller.fleet.views import DeviceView
@@ -24,6 +27,8 @@ class Preview:
 
     `cost`: of the devices that are known. `unpriced`: classes that it leaves out, since none of their devices is known
     to be there; `device_cost`: what each device that measures takes, so that nobody takes no cost for none.
+    `left_out`: variants that are not made, since no device has their engine. `out_of_reach`: those that begin with a
+    conversion that cannot be made now.
     """
 
     model: str
@@ -36,6 +41,8 @@ class Preview:
     device_cost_text: str
     how: str
     waves: list[list[str]]
+    left_out: dict[str, str]
+    out_of_reach: dict[str, str]
     warnings: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
@@ -45,7 +52,9 @@ class Preview:
 
 def preview(settings: DeploySettings, views: list[DeviceView]) -> Preview:
     """Return what a deploy of these settings to these devices would make, measure and roll out."""
-    rows = _expected_rows(settings)
+    wanted, left_out = expected_variants(settings, views)
+    lacking = _out_of_reach(settings, wanted)
+    rows = _expected_rows(settings, [one for one in wanted if one.name not in lacking])
     plan = make_plan(settings, views, rows, "preview")
     each = device_cost(settings.workload.trials, min(len(rows) - 1, settings.workload.trials.most_variants))
     groups = by_class(views, settings)
@@ -65,6 +74,8 @@ def preview(settings: DeploySettings, views: list[DeviceView]) -> Preview:
             sorted(device for device, number in waves.items() if number == wave)
             for wave in range(len(settings.workload.rollout.waves))
         ],
+        left_out=left_out,
+        out_of_reach=lacking,
         warnings=(*(f"class {name}: {why}" for name, why in _impossible(plan, groups).items()), *plan.warnings),
     )
 
@@ -78,6 +89,7 @@ def preview_lines(found: Preview) -> list[str]:
         if group["measured_on"]:
             lines.append(f"  measured on {', '.join(group['measured_on'])}: {', '.join(group['variants'])}")
     lines.append(f"measured: {found.how}")
+    lines += left_out_lines(found.left_out) + left_out_lines(found.out_of_reach)
     lines += _cost_lines(found)
     for number, wave in enumerate(found.waves):
         lines.append(f"wave {number + 1}: {', '.join(wave) or 'no device'}")
@@ -95,23 +107,38 @@ def _cost_lines(found: Preview) -> list[str]:
     return lines
 
 
-def _expected_rows(settings: DeploySettings) -> list[tables.Variant]:
-    """Return a row for each variant that the recipes ask for, with the sizes of the files that they start from."""
+def _out_of_reach(settings: DeploySettings, wanted: Sequence[Wanted]) -> dict[str, str]:
+    """Return the variants that begin with a conversion that there is not and that cannot be made, each with why."""
+    reasons = {}
+    for one in wanted:
+        if one.recipe.conversion and (because := out_of_reach(settings.model, one.format, one.recipe.conversion)):
+            reasons[one.name] = because
+    return reasons
+
+
+def _expected_rows(settings: DeploySettings, wanted: Sequence[Wanted]) -> list[tables.Variant]:
+    """Return a row for each variant, with the sizes of the files that they start from.
+
+    What is still to be converted counts with the size of the baseline.
+    """
     model = settings.model
     form = model.baseline_format
-    size = {each: model.file(each).stat().st_size for each in model.formats}
-    offline = {"score": 1.0, "model_wire_bytes": size[form], "sqnr_db": None, "fusion": None}
-    rows = [_row(BASELINE, form, {}, True, offline)]
-    for recipe in settings.recipes:
-        for each in recipe.formats:
-            if each in size:
-                rows.append(_row(recipe.variant_name(each), each, recipe_document(recipe), False, offline))
-    return rows
-
-
-def _row(name: str, form: str, recipe: dict[str, Any], control: bool, offline: dict[str, Any]) -> tables.Variant:
-    engine = ENGINE_OF[form]
-    return tables.Variant(variant=name, format=form, engine=engine, control=control, recipe=recipe, offline=offline)
+    size = model.file(form).stat().st_size
+    offline = {"score": 1.0, "model_wire_bytes": size, "sqnr_db": None, "fusion": None}
+    base = tables.Variant(
+        variant=BASELINE, format=form, engine=ENGINE_OF[form], control=True, recipe={}, offline=offline
+    )
+    return [base] + [
+        tables.Variant(
+            variant=one.name,
+            format=one.format,
+            engine=one.engine,
+            control=False,
+            recipe=recipe_document(one.recipe),
+            offline=offline,
+        )
+        for one in wanted
+    ]
 
 
 def _classes(plan: TrialPlan, groups: dict[str, list[DeviceView]]) -> dict[str, dict[str, Any]]:

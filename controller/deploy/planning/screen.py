@@ -2,7 +2,8 @@
 
 Decides: a rank, lower is better: variants beyond the accuracy limit last, then smaller downloads, then closer outputs;
 a second variant of the same family (engine and scheme) waits behind the first of the others, so that the devices see
-different ideas. Leaves out: how many are measured, and what is measured anyway (`controller/trial/plan`).
+different ideas; one that differs by engine options alone comes behind its plain twin. Leaves out: how many are
+measured, and what is measured anyway (`controller/trial/plan`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def rank_variants(variants: Sequence[Screened], largest_loss: float) -> dict[str
     base = {each.name: _rank(each, largest, largest_loss) for each in variants}
     seen: dict[tuple[str, str], int] = {}
     ranks = {}
-    for each in sorted(variants, key=lambda one: (base[one.name], one.name)):
+    for each in sorted(variants, key=lambda one: (base[one.name], _has_options(one), one.name)):
         family = _family(each)
         ranks[each.name] = base[each.name] + SAME_FAMILY * seen.get(family, 0)
         seen[family] = seen.get(family, 0) + 1
@@ -57,5 +58,9 @@ def _rank(each: Screened, largest: int, largest_loss: float) -> float:
 def _family(each: Screened) -> tuple[str, str]:
     steps = each.recipe.get("passes", ())
     last = next(iter(steps[-1].items())) if steps else ("", {})
-    scheme = (last[1] or {}).get("scheme") or (last[1] or {}).get("mode") or ""
+    scheme = next((last[1][name] for name in ("scheme", "mode", "precision") if name in (last[1] or {})), "")
     return each.engine, f"{last[0]}:{scheme}"
+
+
+def _has_options(each: Screened) -> bool:
+    return any(each.recipe.get("engine_options", {}).values())

@@ -22,8 +22,8 @@ from wire.artifact import ArtifactRef
 from wire.trial import TrialRequest
 
 _REPEAT = re.compile(r"\.[0-9]+$")
-_UNCHANGED = frozenset({"tflite_float"})
-"""Passes that only hand the model's own float file on: such a variant is the control where only its engine runs."""
+_UNCHANGED = ("tflite_float", "converted")
+"""Passes that only hand a float file on: such a variant is the control where only its engine runs."""
 
 
 def make_plan(
@@ -40,7 +40,7 @@ def make_plan(
             baseline=is_control(row),
             rank=ranks.get(row.variant, 0.0),
         )
-        for row in sorted(usable, key=lambda row: not row.control)
+        for row in sorted(usable, key=lambda row: (not row.control, _is_converted(row)))
     ]
     return plan_trials(settings.workload.trials, _devices(settings, views), variants, salt)
 
@@ -159,9 +159,17 @@ def _sitting(number: int) -> str:
 
 
 def is_control(row: tables.Variant) -> bool:
-    """Whether a variant is the uncompressed model: the baseline, or its own float file for another engine."""
-    names = {name for step in row.recipe.get("passes", ()) for name in step}
-    return row.variant == BASELINE or (bool(names) and names <= _UNCHANGED)
+    """Whether a variant is the uncompressed model: the baseline, or a float file of it for another engine, without
+    options, which make it an idea of its own."""
+    steps = [item for step in row.recipe.get("passes", ()) for item in step.items()]
+    handed_on = [name in _UNCHANGED and parameters.get("precision", "float") == "float" for name, parameters in steps]
+    plain = not any(row.recipe.get("engine_options", {}).values())
+    return row.variant == BASELINE or (bool(handed_on) and all(handed_on) and plain)
+
+
+def _is_converted(row: tables.Variant) -> bool:
+    """Whether a variant begins with a conversion: the model's own files are its controls before that."""
+    return any("converted" in step for step in row.recipe.get("passes", ()))
 
 
 def _screened(rows: Sequence[tables.Variant]) -> list[Screened]:

@@ -1,10 +1,14 @@
-"""First stage: make every variant that the recipes ask for. Files come from the cache where nothing has changed."""
+"""First stage: make every variant that the recipes ask for and that a device of the fleet has the engine for.
+
+Files come from the cache where nothing has changed.
+"""
 
 from typing import Any
 
-from controller.compress.build import build_variants
+from controller.compress.build import CONVERTING, build_wanted
 from controller.compress.variant import FailedVariant, Variant, baseline_variant
 from controller.deploy.context import DeployContext
+from controller.deploy.planning.expected import expected_variants, left_out_lines
 from controller.errors import UnusableModel
 from controller.models.samples import calibration_samples
 from controller.store import deployments, tables
@@ -17,31 +21,29 @@ def run(context: DeployContext) -> None:
         UnusableModel: No recipe gave a variant.
     """
     settings = context.settings
-    wanted = sum(len(_forms(recipe.formats, settings.model.formats)) for recipe in settings.recipes)
-    context.progress.stage("compressing", wanted)
-    calibration = calibration_samples(settings.model, context.workspace.datasets)
-    recipes = [recipe for recipe in settings.recipes if _forms(recipe.formats, settings.model.formats)]
-    results = build_variants(settings.model, recipes, calibration, context.cache, _told(context))
+    wanted, left_out = expected_variants(settings, context.service.devices(settings.fleet))
+    context.progress.stage("compressing", len(wanted))
+    for line in left_out_lines(left_out):
+        context.progress.say(line)
+    datasets = context.workspace.datasets
+    calibration = calibration_samples(settings.model, datasets)
+    results = build_wanted(settings.model, wanted, calibration, context.cache, _told(context), datasets=datasets)
     variants = [baseline_variant(settings.model)] + [each for each in results if isinstance(each, Variant)]
     failed = [each for each in results if isinstance(each, FailedVariant)]
     _write(context, variants, failed)
     if len(variants) == 1:
-        reasons = (
-            "; ".join(f"{each.name}: {each.because}" for each in failed) or "no recipe applies to the model's formats"
-        )
-        raise UnusableModel(f"no variant of {settings.model.identity} could be made: {reasons}")
+        reasons = [f"{each.name}: {each.because}" for each in failed] + left_out_lines(left_out)
+        said = "; ".join(reasons) or "no recipe applies to the model's formats"
+        raise UnusableModel(f"no variant of {settings.model.identity} could be made: {said}")
     context.made.variants = variants
-
-
-def _forms(asked: tuple[Any, ...], present: Any) -> list[str]:
-    """Return the formats of a recipe that the model has: a recipe for another format says nothing about this model."""
-    return [form for form in asked if form in present]
 
 
 def _told(context: DeployContext) -> Any:
     def progress(variant: str, what: str) -> None:
         if what == "done" or what.startswith("failed"):
             context.progress.advance(variant if what == "done" else f"{variant} {what}")
+        elif what.startswith(CONVERTING):
+            context.progress.say(f"{variant}: {what}")
 
     return progress
 

@@ -6,15 +6,16 @@ draft (`controller/models/importing.py`).
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from controller.errors import ConfigurationError
 from wire.spec import Kind
 
 Shape = tuple[int, ...]
+Activation = Literal["softmax", "sigmoid", "none"]
 _SHAPE = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<sizes>-?\d+(?:,-?\d+)*)(?::(?P<dtype>\w+))?")
 _DTYPES = ("float32", "float16", "int8", "uint8", "int32", "int64")
 
@@ -72,11 +73,13 @@ class ImportRequest:
     """What to import.
 
     source: A file, a folder, or `FILE.py:FUNCTION`. For a folder with a model.yaml only this counts.
-    name, samples, kind, labels: Describe a model that has no model.yaml.
+    name, samples, kind, labels, activation: Describe a model that has no model.yaml; an activation that is left out
+    follows from the file's last operator.
     shapes: Sizes for free axes of an ONNX file's inputs.
     constants: Values for inputs that are the same in every query; such an input becomes a weight.
     output: Which output holds the answer; the first that a bundle carries when left out.
     state, inputs: A PyTorch module's weights, and the shapes that it takes.
+    progress: Told what takes long.
     """
 
     source: Path
@@ -84,11 +87,13 @@ class ImportRequest:
     samples: Path | None = None
     kind: Kind | None = None
     labels: tuple[str, ...] = ()
+    activation: Activation | None = None
     shapes: tuple[GivenShape, ...] = ()
     constants: Mapping[str, float] = field(default_factory=dict)
     output: str | None = None
     state: Path | None = None
     inputs: tuple[GivenShape, ...] = ()
+    progress: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     @property
     def stem(self) -> str:
@@ -134,8 +139,28 @@ def refuse_unused(request: ImportRequest, what: str, *used: str) -> None:
         "constants": ("--set", request.constants, "fixes an input of an .onnx file"),
         "output": ("--output", request.output, "names an output of an .onnx or .tflite file"),
         "state": ("--state", request.state, "goes with a PyTorch module, FILE.py:FUNCTION"),
-        "inputs": ("--input", request.inputs, "goes with a PyTorch module, FILE.py:FUNCTION"),
+        "inputs": ("--input", request.inputs, "goes with PyTorch, Keras and SavedModel"),
     }
     for name, (option, value, purpose) in given.items():
         if value and name not in used:
             raise ConfigurationError(f"{option} {purpose}; {request.source} is {what}: leave it out")
+
+
+def refuse_descriptions(request: ImportRequest) -> None:
+    """Refuse options that say of a model folder what its model.yaml says.
+
+    Raises:
+        ConfigurationError: The first such option.
+    """
+    given = {
+        "--name": request.name,
+        "--data": request.samples,
+        "--kind": request.kind,
+        "--labels": request.labels,
+        "--activation": request.activation,
+    }
+    for option, value in given.items():
+        if value:
+            raise ConfigurationError(
+                f"{option}: {request.source} is a model folder, whose model.yaml says this itself: change it there"
+            )

@@ -16,6 +16,7 @@ from typing import Any
 
 from controller.compress.process.start import PassFailed, run_child
 from controller.compress.variant import ENGINES_OF
+from controller.convert.making.routes import find_route
 from controller.convert.signature import read_signature
 from controller.errors import UnusableModel
 from controller.models.folder import ModelFolder
@@ -78,10 +79,13 @@ def check_runnable(found: Mapping[str, Finding], model: ModelFolder) -> None:
 
 
 def _no_file(form: str, model: ModelFolder) -> Finding:
-    because = (
-        f"it runs {form}, of which there is no file; `controller model convert {model.name} --to {form}` makes one"
-    )
-    return Finding(form, None, because=because)
+    """Tell how a file of this format can be made of the model, or why none can."""
+    try:
+        find_route(model.sources(), form, "float")
+    except UnusableModel as exc:
+        return Finding(form, None, because=f"it runs {form}, of which there is no file: {exc}")
+    command = f"`controller model convert {model.name} --to {form}` makes one"
+    return Finding(form, None, because=f"it runs {form}, of which there is no file; {command}")
 
 
 def _tried(engine: str, form: str, path: Path, scratch: Path) -> Finding:

@@ -26,6 +26,7 @@ def draft(request: ImportRequest, folder: Path) -> Draft:
     refuse_unused(request, "a Keras model or a SavedModel", "inputs")
     place = _copied(request.source, folder)
     shape = query_shape(request)
+    request.progress("converting to ONNX and TFLite in the converter environment tensorflow")
     with scratch_folder(folder) as scratch:
         order = {"model": str(place), "opset": OPSET, "shape": list(shape) if shape else None, "names": {}}
         result = run("tensorflow", "keras_source", order, scratch)

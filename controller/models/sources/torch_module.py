@@ -72,6 +72,7 @@ def _exported(request: ImportRequest, folder: Path, torch: Mapping[str, str]) ->
     if shape is None:
         raise ConfigurationError(f"{request.source}: which shape does it take? Give --input 1,1,28,28, or --data")
     given = request.inputs[0].name if request.inputs else None
+    request.progress("exporting to ONNX in the converter environment torch")
     with scratch_folder(folder) as scratch:
         queries = write_queries(shape, scratch / "queries.npy")
         order = {"root": str(folder), "torch": dict(torch), "inputs": str(queries), "opset": OPSET,

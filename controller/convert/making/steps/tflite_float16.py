@@ -15,9 +15,14 @@ def halve_weights(path: Path, written: Path, _calibration: Path | None = None) -
     """Write the file with its weights in half precision.
 
     Raises:
-        UnusableModel: No operator of the file has weights that can be halved.
+        UnusableModel: The file's weights are no float32 ones, or no operator has weights that can be halved.
     """
     from ai_edge_quantizer import quantizer
+
+    if (precision := read_tflite(path).precision) != "float32":
+        raise UnusableModel(
+            f"{path.name}: half precision is made of float32 weights, this one is {precision}: import the float file"
+        )
 
     rules = [
         {

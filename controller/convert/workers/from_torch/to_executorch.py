@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from controller.convert.workers.frame import Unusable, carry_out
 from controller.convert.workers.from_torch.batch_norm import as_convolutions
-from controller.convert.workers.from_torch.source import example, load_network, real, tensors, write_outputs
-from controller.convert.workers.telling import last_words, used_versions, write_stacked
+from controller.convert.workers.from_torch.run_program import outputs_of
+from controller.convert.workers.from_torch.source import example, load_network, tensors, write_outputs
+from controller.convert.workers.telling import last_words, used_versions
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,7 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "file": path.name,
         "source_outputs": source_outputs,
-        "outputs": _run(path, order),
+        "outputs": outputs_of(path, Path(order["inputs"]), path.parent),
         "versions": used_versions("torch", "torchao", "executorch"),
         "notes": [*_notes(program), *_unhalved(order["precision"], path, network)],
     }
@@ -91,24 +92,6 @@ def _lowered(network: "torch.nn.Module", inputs: "torch.Tensor") -> Any:
         return to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
     except Exception as exc:  # torch.export and ExecuTorch raise errors of many kinds; all mean a refusal
         raise Unusable(f"ExecuTorch refuses the network: {last_words(exc)}") from exc
-
-
-def _run(path: Path, order: Mapping[str, Any]) -> list[str]:
-    """Run the file over the order's inputs; return the files of its outputs."""
-    import numpy as np
-    import torch
-    from executorch.runtime import Runtime
-
-    program = Runtime.get().load_program(path)  # held: a method whose program is gone crashes
-    method = program.load_method("forward")
-    rows = []
-    for query in np.load(order["inputs"], allow_pickle=False):
-        try:
-            outputs = method.execute([torch.from_numpy(query[np.newaxis].copy())])
-        except RuntimeError as exc:
-            raise Unusable(f"ExecuTorch does not run what it was lowered to: {last_words(exc)}") from exc
-        rows.append([tensor.clone() for tensor in real(outputs)])  # the runtime writes over its own
-    return write_stacked(rows, Path(order["folder"]), "outputs")
 
 
 def _notes(program: Any) -> list[str]:

@@ -60,7 +60,7 @@ def by_library() -> dict[str, Any]:
     return in_a_child(ensure_warm())
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["library", "llvmlite", pytest.param("numba", marks=pytest.mark.long)])
 def test_each_form_gives_the_same_bits_and_imports_no_more_than_it_needs(
     form: str, kept: Path, by_library: dict[str, Any]
 ) -> None:
@@ -114,6 +114,7 @@ def test_what_no_loader_takes_is_named(name: str, tmp_path: Path, caplog: pytest
     assert "agent warm --force" in caplog.text
 
 
+@pytest.mark.long
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, by_library: dict[str, Any]) -> None:
     (tmp_path / "kernels").write_text("a file where a folder belongs")
     told = in_a_child(tmp_path / "kernels", NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agent.errors import EngineFailed
+from agent.inference.engines.interpreter import tensor_info
 from agent.inference.engines.litert import LiteRtEngine
 from agent.inference.engines.onnxruntime import OnnxRuntimeEngine
 from agent.inference.pipeline import make_pipeline
@@ -38,6 +39,8 @@ def test_both_engines_agree_on_the_reference_model() -> None:
 def test_it_reports_what_it_set() -> None:
     engine = LiteRtEngine.load(MODELS / "soil_carbon/soil_carbon.tflite", {"xnnpack": False}, threads=2)
     assert (engine.settings["xnnpack"], engine.settings["intra_op_threads"]) == (False, 2)
+    fewer = LiteRtEngine.load(MODELS / "soil_carbon/soil_carbon.tflite", {"threads": 1}, threads=2)
+    assert fewer.settings["intra_op_threads"] == 1
     assert engine.settings["delegate"] == "none"
     assert engine.inputs[0].shape == (1, 17)
     assert engine.version[0].isdigit()
@@ -47,6 +50,15 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(b"not a model, but long enough to be read as one")
     with pytest.raises(EngineFailed, match=r"refuses m\.tflite"):
         LiteRtEngine.load(tmp_path / "m.tflite", {}, threads=1)
+
+
+@pytest.mark.parametrize("scale", [float("inf"), float("nan"), -0.5, 1e-45])
+def test_a_scale_that_is_no_number_is_refused(scale: float) -> None:
+    detail = {"name": "x", "shape": np.array([1, 2]), "dtype": np.int8, "quantization": (scale, 3)}
+    with pytest.raises(EngineFailed, match=r"tensor 'x' has the scale .*: expected a finite number above 0"):
+        tensor_info(detail)
+    assert tensor_info({**detail, "quantization": (0.0, 0)}).quantisation is None
+    assert tensor_info({**detail, "quantization": (0.5, 3)}).quantisation == spec.Quantisation(scale=0.5, zero_point=3)
 
 
 def test_a_wrong_option_type_is_refused() -> None:

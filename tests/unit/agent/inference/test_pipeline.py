@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from agent.errors import BadBundle, BadQuery, EngineFailed, EngineUnavailable
 from agent.inference.bundle import Bundle
-from agent.inference.engines.base import import_failure
+from agent.inference.engines.base import import_failure, threads_of
 from agent.inference.engines.onnxruntime import OnnxRuntimeEngine
 from agent.inference.engines.registry import engine_class
 from agent.inference.pipeline import Pipeline, make_pipeline, open_pipeline
@@ -309,6 +309,28 @@ def test_an_option_that_the_engine_lacks_is_refused(tmp_path: Path) -> None:
     kit.save_linear_model(tmp_path / "m.onnx")
     with pytest.raises(EngineFailed, match=r"no option 'fast'.*graph_optimization"):
         OnnxRuntimeEngine.load(tmp_path / "m.onnx", {"fast": True}, threads=1)
+
+
+@pytest.mark.parametrize(("asked", "allowed", "given"), [(None, 3, 3), (2, 3, 2), (3, 2, 2), (1, 1, 1), (64, 64, 64)])
+def test_an_engine_has_as_many_threads_as_the_variant_asks_for_and_the_device_allows(
+    asked: int | None, allowed: int, given: int
+) -> None:
+    assert threads_of("litert", {} if asked is None else {"threads": asked}, allowed) == given
+
+
+@pytest.mark.parametrize("asked", [0, -1, 65, 2.0, "2", True])
+def test_threads_that_are_no_number_of_threads_are_refused(asked: object) -> None:
+    with pytest.raises(EngineFailed, match="option 'threads' takes a whole number from 1 to 64"):
+        threads_of("litert", {"threads": asked}, 4)
+
+
+def test_a_bundle_that_asks_for_fewer_threads_gets_them_wherever_it_is_opened(tmp_path: Path) -> None:
+    """Measuring and serving both open bundles so; the settings say what the engine really has."""
+    kit.write_bundle(tmp_path / "b", engine_options={"threads": 1, "spinning": False})
+    pipeline = open_pipeline(Bundle.open(tmp_path / "b"), threads=2)
+    assert (pipeline.engine.settings["intra_op_threads"], pipeline.engine.settings["spinning"]) == (1, False)
+    assert "threads" not in pipeline.engine.settings
+    pipeline.close()
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -5,16 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from agent import warm as warming
 from agent.cli.warm import command
 from agent.errors import EngineFailed
-from agent.inference.kept import LIBRARY_NAME, OBJECT_NAME
+from agent.inference.kept import DIGESTS_NAME, LIBRARY_NAME, OBJECT_NAME
 from agent.inference.limits import kernel_folder
 
 ROOT = Path(__file__).parents[4]
@@ -50,7 +53,7 @@ def test_what_was_warmed_is_not_compiled_again(kept: Path, tmp_path: Path, monke
         warming.ensure_warm(tmp_path, force=True)
 
 
-@pytest.mark.parametrize("name", [warming.REPORT_NAME, LIBRARY_NAME, OBJECT_NAME])
+@pytest.mark.parametrize("name", [warming.REPORT_NAME, LIBRARY_NAME, OBJECT_NAME, DIGESTS_NAME])
 def test_what_is_damaged_or_gone_is_not_warm(
     name: str, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +66,34 @@ def test_what_is_damaged_or_gone_is_not_warm(
     (kept / name).unlink()
     with pytest.raises(EngineFailed, match="compiled again"):
         warming.ensure_warm(tmp_path)
+
+
+def test_compiling_ends_with_whoever_waits_for_it(tmp_path: Path) -> None:
+    """As when systemd stops an agent that compiles its kernels before its first start."""
+    code = "import sys; from pathlib import Path; from agent import warm; warm.warm(Path(sys.argv[1]))"
+    waiting = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    try:
+        compiler = first_child(waiting)
+        # It has bound itself once numba's cache folder is made, which is the first thing that it does after.
+        wait_until(lambda: kernel_folder(tmp_path).is_dir())
+    finally:
+        waiting.terminate()
+        waiting.wait()
+    compiler.wait(timeout=30)
+    assert not compiler.is_running()
+
+
+def first_child(parent: "subprocess.Popen[bytes]") -> psutil.Process:
+    process = psutil.Process(parent.pid)
+    wait_until(lambda: bool(process.children()))
+    return process.children()[0]
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_report_of_another_release_is_none(kept: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,21 @@ def test_a_quantised_output_may_move_by_one_step(model: ModelFolder) -> None:
     output = pipeline.post.output.model_copy(update={"quantisation": step})
     coarse = pipeline.model_copy(update={"post": pipeline.post.model_copy(update={"output": output})})
     assert golden_spec("int8", np.ones((1, 2), np.float32), coarse).absolute == 0.5
+
+
+def test_a_program_is_packed_with_its_engine_and_options(model: ModelFolder, outputs: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.pte").write_bytes(b"a program")
+    made = replace(
+        baseline_variant(model), name="executorch-int8", format="executorch", engine="executorch",
+        engine_options={"threads": 2}, model_file=tmp_path / "model.pte", precision="int8",
+    )  # fmt: skip
+    store = ArtifactStore(tmp_path / "a")
+    found = pack_bundle(made, model, GOLDEN, outputs, evaluation_digest=None, store=store).manifest
+    assert isinstance(found, BundleManifest)
+    assert (found.format, found.engine, found.engine_options) == ("executorch", "executorch", {"threads": 2})
+    assert found.model_file == "model.executorch"
+    with pytest.raises(UnusableModel, match="bundles carry onnx, tflite, executorch, not coreml"):
+        pack_bundle(replace(made, format="coreml"), model, GOLDEN, outputs, evaluation_digest=None, store=store)
 
 
 def test_packing_needs_no_engine() -> None:

@@ -1,6 +1,7 @@
 """`controller model convert`: what it says, what it leaves, its exit codes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,30 @@ def test_a_conversion_is_made_and_told(model: Path, workspace: Workspace, capsys
     assert run(["--workspace", str(workspace.root), "model", "show", str(model)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"conversion onnx-fp16 {told['bytes'] / 1024:.1f} KiB from onnx" in shown
+
+
+def test_compress_makes_the_conversion_that_a_recipe_begins_with(
+    model: Path,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("THRESHER_CONVERTERS", str(workspace.root / "none"))
+    recipe = tmp_path / "halved.yaml"
+    recipe.write_text("version: 1\nname: halved\nformats: [onnx]\npasses: [{converted: {precision: fp16}}]\n")
+    shutil.copytree(model, workspace.models / "small" / "1")
+    given = ["--workspace", str(workspace.root), "model", "compress", "small@1", "--recipe", str(recipe)]
+    given += ["--recipe", "executorch-int8"]
+    assert run([*given, "--dry-run"]) == 0
+    assert capsys.readouterr().out == "would make onnx-halved, executorch-int8 of small@1\n"
+    assert run([*given, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "onnx-halved: converting: onnx -> onnx fp16" in shown.err  # aside: stdout is JSON alone
+    rows = {row["variant"]: row for row in json.loads(shown.out)["variants"]}
+    assert rows["onnx-halved"]["error"] is None
+    assert rows["onnx-halved"]["score"] > 0.9
+    assert "ExecuTorch lowers PyTorch programs only" in rows["executorch-int8"]["error"]
 
 
 def test_a_dry_run_tells_the_way_and_what_is_missing(

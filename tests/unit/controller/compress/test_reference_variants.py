@@ -30,6 +30,7 @@ def model() -> ModelFolder:
     return ModelFolder.load(COMMITTED)
 
 
+@pytest.mark.long
 def test_synthetic_outlines_keep_their_class(model: ModelFolder, tmp_path: Path) -> None:
     calibration = golden_inputs(model, tmp_path, count=64)
     context = EvaluationContext(PassCache(tmp_path / "cache"), calibration[:0])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from controller.config.fleet_file import load_fleet
+from controller.deploy import settings as deploy_settings
 from controller.deploy.fleet_files import FoundFleet, find_fleet_file, required_fleet
 from controller.deploy.settings import DeploySettings, files_digest, labels_of, read_settings, settings_of
 from controller.errors import ConfigurationError, NotFound
@@ -96,11 +97,33 @@ def test_another_sample_counts(folder: Path) -> None:
     assert settings(folder).digest != before
 
 
-def test_what_python_leaves_behind_does_not_count(folder: Path) -> None:
+def test_what_python_or_a_killed_process_leaves_behind_does_not_count(folder: Path) -> None:
     before = files_digest(folder / "tiny")
     (folder / "tiny" / "__pycache__").mkdir()
     (folder / "tiny" / "__pycache__" / "x.pyc").write_bytes(b"x")
+    (folder / "tiny" / "conversions" / ".partial-1-abc").mkdir(parents=True)
+    (folder / "tiny" / "conversions" / ".partial-1-abc" / "model.pte").write_bytes(b"half")
     assert files_digest(folder / "tiny") == before
+
+
+def test_a_conversion_that_a_recipe_makes_does_not_make_another_deploy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it can be had does: once the converter is installed, there is something to deploy."""
+    (folder / "yard.yaml").write_text(FLEET.replace("[float32]", "[float32, executorch-int8]"))
+    reach: dict[str, str | None] = {"because": "no converter"}
+    monkeypatch.setattr(deploy_settings, "out_of_reach", lambda *_: reach["because"])
+    without = settings(folder).digest
+    reach["because"] = None
+    before = settings(folder).digest
+    assert before != without
+    made = folder / "tiny/conversions/executorch-int8"
+    made.mkdir(parents=True)
+    (made / "model.pte").write_bytes(b"program")
+    assert settings(folder).digest == before
+    (folder / "tiny/conversions/tflite-float").mkdir()
+    (folder / "tiny/conversions/tflite-float/model.tflite").write_bytes(b"another format for the recipes")
+    assert settings(folder).digest != before
 
 
 def test_labels_are_those_that_the_deploy_judged_by_or_none(folder: Path) -> None:

@@ -7,28 +7,33 @@ from typing import Any
 
 import pytest
 
+from controller.compress.shipped import find_recipes
 from controller.config.fleet_file import FleetFile
 from controller.deploy.planning.dry_run import preview, preview_lines
 from controller.deploy.settings import DeploySettings
 from controller.trial.cost import variant_seconds
 from tests.unit.controller.compress.small_models import write_folder
 from tests.unit.controller.deploy.test_trial_requests import device
-from wire.presence import Inventory
+from wire.presence import EngineInfo, Inventory
 
 CLASSES = [{"name": "small", "match": {"labels": {"board": "s"}}}, {"name": "big", "match": {"labels": {"board": "b"}}}]
 
 
-def settings(root: Path, **trials: Any) -> DeploySettings:
+def settings(root: Path, *recipes: str, **trials: Any) -> DeploySettings:
     goals = {"max_accuracy_drop_ratio": 0.02, "minimise": ["wire_bytes"]}
     workload = {"model": "small@1", "goals": goals, "trials": trials}
     fleet = {"version": 1, "fleet": "yard", "classes": CLASSES, "workloads": {"main": workload}}
-    return DeploySettings(FleetFile.model_validate(fleet), "main", write_folder(root / "model"), "", "", ())
+    model, chosen = write_folder(root / "model"), find_recipes(recipes)
+    return DeploySettings(FleetFile.model_validate(fleet), "main", model, "", "", chosen)
 
 
-def of_board(name: str, board: str, *, serves: str | None = None, online: bool = True) -> Any:
+def of_board(name: str, board: str, *engines: str, serves: str | None = None, online: bool = True) -> Any:
     view = device(name, serves=serves)
     assert isinstance(view.inventory, Inventory)
-    labelled = view.inventory.model_copy(update={"labels": {"board": board}, "host_id": name})
+    changes: dict[str, Any] = {"labels": {"board": board}, "host_id": name}
+    if engines:
+        changes["engines"] = tuple(EngineInfo(name=each, version="1", formats=()) for each in engines)
+    labelled = view.inventory.model_copy(update=changes)
     return replace(view, inventory=labelled, online=online)
 
 
@@ -66,3 +71,41 @@ def test_the_json_has_every_number(tmp_path: Path) -> None:
     assert set(document["device_cost"]) == set(document["cost"])
     assert {"device_minutes", "serving_lost_s", "longest_pause_s"} <= set(document["cost"])
     assert not [name for name in document if name.endswith("_text")]
+
+
+def test_variants_are_those_of_the_engines_that_devices_have(tmp_path: Path) -> None:
+    """The model has ONNX alone, and no torch source: what is out of reach is said, and measured by nobody."""
+    given = settings(tmp_path, "float32", "executorch-int8", "tflite-float", grade="quick")
+    views = [of_board("a", "s", "onnxruntime"), of_board("b", "b", "onnxruntime", "executorch")]
+    found = preview(given, views)
+    assert found.classes["small"]["variants"] == ["baseline", "onnx-float32"]
+    assert found.classes["big"]["variants"] == ["baseline", "onnx-float32"]
+    assert found.left_out == {}
+    assert "ExecuTorch lowers PyTorch programs only" in found.out_of_reach["executorch-int8"]
+    said = "\n".join(preview_lines(found))
+    assert "not made: executorch-int8: no way to executorch int8: from onnx: ExecuTorch lowers PyTorch" in said
+    assert json.loads(json.dumps(found.document()))["out_of_reach"] == found.out_of_reach
+
+
+def test_what_nobody_has_the_engine_for_is_not_made_and_says_so(tmp_path: Path) -> None:
+    given = settings(tmp_path, "float32", "executorch-int8", "executorch-float", grade="quick")
+    found = preview(given, [of_board("a", "s"), of_board("b", "b")])
+    assert set(found.left_out) == {"executorch-int8", "executorch-float"}
+    assert found.out_of_reach == {}  # nobody looks for what is not made
+    line = "not made: executorch-int8, executorch-float: no device has the engine executorch"
+    assert line in preview_lines(found)
+
+
+def test_the_engine_of_a_recipe_counts_in_the_preview(tmp_path: Path) -> None:
+    """`engine:` of a recipe says who runs it: a class without that engine measures no such variant."""
+    given = settings(tmp_path, "float32", grade="quick")
+    older = given.recipes[0].model_copy(update={"name": "older", "engine": "executorch"})
+    found = preview(
+        replace(given, recipes=(*given.recipes, older)), [of_board("a", "s"), of_board("b", "b", "executorch")]
+    )
+    assert found.classes["small"]["variants"] == ["baseline", "onnx-float32"]
+
+
+def test_of_a_class_that_nobody_knows_everything_is_expected(tmp_path: Path) -> None:
+    found = preview(settings(tmp_path, "executorch-int8", grade="quick"), [of_board("a", "s")])
+    assert (found.left_out, set(found.out_of_reach)) == ({}, {"executorch-int8"})

@@ -50,6 +50,25 @@ def test_known_slow_operators_count_against() -> None:
     assert order(variant("dynamic", wire_bytes=450, known_slow=True), variant("static")) == ["static", "dynamic"]
 
 
+def test_a_variant_of_options_alone_comes_behind_its_plain_twin() -> None:
+    fewer = {**static("u8s8"), "engine_options": {"onnxruntime": {"threads": 1}}}
+    plain = {**static("u8s8"), "engine_options": {}}
+    found = order(
+        variant("a-one-thread", recipe=fewer), variant("plain", recipe=plain), variant("s8s8", recipe=static("s8s8"))
+    )
+    assert found == ["plain", "s8s8", "a-one-thread"]
+
+
+def test_conversions_of_other_precisions_are_other_ideas() -> None:
+    made = {name: {"passes": [{"converted": {"precision": name}}]} for name in ("int8", "fp16")}
+    found = order(
+        variant("int8-a", recipe=made["int8"]),
+        variant("int8-b", recipe=made["int8"]),
+        variant("fp16", recipe=made["fp16"], sqnr_db=10.0),
+    )
+    assert found == ["int8-a", "fp16", "int8-b"]
+
+
 def test_equal_variants_have_a_fixed_order_and_nothing_is_lost() -> None:
     assert order(variant("b", engine="x"), variant("a", engine="y")) == ["a", "b"]
     assert rank_variants([], 0.025) == {}

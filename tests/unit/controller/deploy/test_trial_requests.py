@@ -1,12 +1,13 @@
 """From the fleet file's `trials` section to what devices are asked, and what is refused before anything is made."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.config.fleet_file import FleetFile
-from controller.deploy.planning.trial_plan import check_pause, is_repeat, make_plan, requests_of
+from controller.deploy.planning.trial_plan import check_pause, is_control, is_repeat, make_plan, requests_of
 from controller.deploy.settings import DeploySettings
 from controller.errors import ConfigurationError
 from controller.fleet.views import DeviceView, WorkloadView
@@ -116,3 +117,60 @@ def test_a_pause_that_cannot_be_kept_is_refused_first(
         return
     with pytest.raises(ConfigurationError, match=r"barn-1: measuring the control and one variant .* raise it"):
         check_pause(settings(**trials), views)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "control"),
+    [
+        ({"passes": [{"tflite_float": {}}], "engine_options": {}}, True),
+        ({"passes": [{"converted": {"precision": "float"}}], "engine_options": {}}, True),
+        ({"passes": [{"converted": {"precision": "int8"}}], "engine_options": {}}, False),
+        ({"passes": [{"converted": {"precision": "float"}}, {"simplify": {}}], "engine_options": {}}, False),
+        ({"passes": [{"tflite_float": {}}], "engine_options": {"litert": {"threads": 1}}}, False),
+        ({"passes": [{"simplify": {}}]}, False),
+        ({}, False),
+    ],
+)
+def test_the_control_is_the_float_file_as_it_is(recipe: dict[str, Any], control: bool) -> None:
+    """Where only its engine runs, a float file that was handed on is the model that variants are compared with."""
+    assert is_control(tables.Variant(variant="x", recipe=recipe)) is control
+    assert is_control(tables.Variant(variant="baseline", recipe={}))
+
+
+@pytest.mark.parametrize(
+    ("engines", "control", "measured"),
+    [
+        (("onnxruntime",), "baseline", {"baseline"}),
+        (("tflite-runtime",), "float@tflite-runtime", {"float@tflite-runtime", "int8@tflite-runtime"}),
+        (
+            ("litert", "tflite-runtime"),
+            "float",
+            {"float", "int8", "float@tflite-runtime", "int8@tflite-runtime"},
+        ),
+        (("executorch",), "a-program", {"a-program"}),
+        (("executorch", "litert"), "float", {"float", "int8", "a-program"}),  # its own file before a converted one
+    ],
+)
+def test_a_class_measures_what_its_engines_run(engines: tuple[str, ...], control: str, measured: set[str]) -> None:
+    lite: dict[str, Any] = {"passes": [{"tflite_float": {}}], "engine_options": {}}
+    int8 = {"passes": [{"tflite_quantize": {"mode": "static"}}], "engine_options": {}}
+    program = {"passes": [{"converted": {"precision": "float"}}], "engine_options": {}}
+    known = [
+        ("baseline", "onnxruntime", {}), ("float", "litert", lite), ("float@tflite-runtime", "tflite-runtime", lite),
+        ("int8", "litert", int8), ("int8@tflite-runtime", "tflite-runtime", int8), ("a-program", "executorch", program),
+    ]  # fmt: skip
+    known.sort()
+    made = [
+        tables.Variant(
+            variant=name, format="x", engine=engine, control=name == "baseline", recipe=recipe, error=None,
+            offline={"score": 0.9, "model_wire_bytes": 100, "sqnr_db": 30.0, "fusion": None},
+        )
+        for name, engine, recipe in known
+    ]  # fmt: skip
+    view = device("barn-1")
+    assert view.inventory is not None
+    found = tuple(EngineInfo(name=name, version="1", formats=()) for name in engines)
+    having = replace(view, inventory=view.inventory.model_copy(update={"engines": found}))
+    (part,) = make_plan(settings(), [having], made, "d1").classes
+    assert part.control == control
+    assert set(part.variants) == measured

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from controller.errors import NotFound
 from controller.report.build import build_report, latest_id
-from controller.report.figure import class_figure
-from controller.report.front import accuracy_latency_size_front
+from controller.report.by_class.figure import class_figure
+from controller.report.by_class.front import accuracy_latency_size_front
 from controller.report.html import plain_json, render_html, size, wave_bars
 from controller.report.trials import trial_row
 from controller.store import deployments, devices, tables

@@ -1,4 +1,7 @@
-"""The same features as the libraries that models are trained with: librosa and kaldi-native-fbank."""
+"""The same features as the libraries that models are trained with: librosa and kaldi-native-fbank.
+
+Those with librosa are long: it compiles for half a minute when it is first used.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +49,7 @@ def librosa_mel(librosa: Any, wave: Floats, keys: dict[str, Any], **more: Any) -
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keys", [SPEECH, MUSIC, WHISPER], ids=["speech", "music", "whisper"])
 def test_log_mel_is_librosas(librosa: Any, keys: dict[str, Any]) -> None:
     wave = tone(20_000, keys["sample_rate_hz"])
@@ -53,6 +57,7 @@ def test_log_mel_is_librosas(librosa: Any, keys: dict[str, Any]) -> None:
     np.testing.assert_allclose(features(specified(samples=20_000, **keys), wave), expected, atol=DB_TOLERANCE)
 
 
+@pytest.mark.long
 def test_whispers_features_can_be_said(librosa: Any) -> None:
     """log10 of the energies, at most 8 below the largest, plus 4, divided by 4, without the last frame."""
     wave = tone(20_000)
@@ -63,6 +68,7 @@ def test_whispers_features_can_be_said(librosa: Any) -> None:
     np.testing.assert_allclose(features(pre, wave), expected, atol=DB_TOLERANCE / 40)
 
 
+@pytest.mark.long
 def test_plain_triangles_of_the_htk_scale_are_librosas(librosa: Any) -> None:
     wave = tone(20_000)
     expected = librosa.power_to_db(librosa_mel(librosa, wave, SPEECH, htk=True, norm=None, fmin=50.0, fmax=7000.0))
@@ -70,6 +76,7 @@ def test_plain_triangles_of_the_htk_scale_are_librosas(librosa: Any) -> None:
     np.testing.assert_allclose(features(pre, wave), expected, atol=DB_TOLERANCE)
 
 
+@pytest.mark.long
 def test_power_is_librosas(librosa: Any) -> None:
     wave = tone(20_000)
     expected = np.abs(librosa.stft(wave, n_fft=512, win_length=400, hop_length=160, center=False)) ** 2
@@ -77,6 +84,7 @@ def test_power_is_librosas(librosa: Any) -> None:
     np.testing.assert_allclose(features(pre, wave), expected, rtol=1e-4, atol=1e-6 * expected.max())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lifter", [0.0, 22.0])
 def test_coefficients_are_librosas(librosa: Any, lifter: float) -> None:
     wave = tone(20_000)

@@ -125,7 +125,7 @@ def test_a_program_with_a_changed_byte_is_refused_or_answers() -> None:
 
 @needs_executorch
 def test_an_option_is_refused() -> None:
-    with pytest.raises(EngineFailed, match="executorch has no option 'xnnpack': it has none"):
+    with pytest.raises(EngineFailed, match="executorch has no option 'xnnpack': it has threads"):
         ExecutorchEngine.load(SMALL, {"xnnpack": True}, threads=1)
 
 

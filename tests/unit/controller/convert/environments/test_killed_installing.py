@@ -50,6 +50,7 @@ def made_anew(shelf: Shelf, patch: pytest.MonkeyPatch) -> None:
     assert not list(made.root.glob("venv/lib"))
 
 
+@pytest.mark.long
 def test_killed_while_pip_fetches(
     shelf: Shelf, template: Path, environments: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +68,7 @@ def test_killed_while_pip_fetches(
     made_anew(shelf, monkeypatch)
 
 
+@pytest.mark.long
 def test_killed_when_all_is_there_but_the_trial(
     shelf: Shelf, template: Path, environments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,7 +206,9 @@ def test_a_real_keras_model_is_imported_and_one_that_brings_code_is_not(
         "import keras; keras.utils.set_random_seed(1); i = keras.Input((6, 6, 1)); "
         "x = keras.layers.Flatten()(keras.layers.Conv2D(3, 3)(i)); m = keras.Model(i, keras.layers.Dense(2)(x)); "
         "m.save('k.keras'); m.save('k.h5'); m.export('saved'); "
-        "l = keras.Model(i, keras.layers.Lambda(lambda x: x * 2)(x)); l.save('l.keras'); l.save('l.h5')"
+        "l = keras.Model(i, keras.layers.Lambda(lambda x: x * 2)(x)); l.save('l.keras'); l.save('l.h5'); "
+        "f = keras.Input((None, None, 1)); p = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3)(f)); "
+        "keras.Model(f, p).save('free.keras'); m.layers[1].bias.assign([float('nan')] * 3); m.save('nan.keras')"
     )
     found = environment("tensorflow")
     assert found is not None
@@ -218,3 +220,8 @@ def test_a_real_keras_model_is_imported_and_one_that_brings_code_is_not(
     for name in ("l.keras", "l.h5"):
         with pytest.raises(ConversionFailed, match="lambdas are refused"):
             import_model(ImportRequest(given / name), tmp_path / "models")
+    for name, says in (("nan.keras", "hold NaN or infinite values"), ("free.keras", "give the sizes .* --input 1,")):
+        with pytest.raises(ConversionFailed, match=says):
+            import_model(ImportRequest(given / name), tmp_path / "models")
+    sized = ImportRequest(given / "free.keras", inputs=(GivenShape.parse("1,8,8,1", "--input"),))
+    assert import_model(sized, tmp_path / "models").pipeline("onnx").pre.input.shape == (-1, 8, 8, 1)

@@ -43,9 +43,21 @@ def test_engines_that_are_here_run_it_and_the_others_say_why_not(model: ModelFol
     assert (found["onnxruntime"].runs, found["litert"].runs) == (True, True)
     assert found["onnxruntime"].version
     assert found["executorch"].runs is None
-    assert "controller model convert both --to executorch" in str(found["executorch"].because)
+    assert "no way to executorch float: from onnx: ExecuTorch lowers PyTorch" in str(found["executorch"].because)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     check_runnable(found, model)
+
+
+def test_an_engine_without_a_file_says_which_command_makes_one(tmp_path: Path) -> None:
+    onnx.save(linear(), tmp_path / "m.onnx")
+    for name in ("net.py", "net.safetensors"):
+        (tmp_path / name).touch()
+    torch = "torch: {factory: 'net.py:build', state: net.safetensors}\n"
+    text = YAML.replace(", tflite: {file: m.tflite}", "")
+    (tmp_path / "model.yaml").write_text(text + torch)
+    found = findings(ModelFolder.load(tmp_path), tmp_path)
+    for engine, form in (("executorch", "executorch"), ("litert", "tflite")):
+        assert f"`controller model convert both --to {form}` makes one" in str(found[engine].because)
 
 
 def test_an_operator_that_an_engine_lacks_is_named(model: ModelFolder, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _hover(row: Row, choice: Row, lineages: Mapping[str, Sequence[str]]) -> str:
     name = str(row["variant"])
     speed_up = row.get("speed_up") or {}
     lines = [
-        f"<b>{html.escape(name)}</b>",
+        f"<b>{html.escape(name)}</b>" + (f" · {html.escape(str(row['engine']))}" if row.get("engine") else ""),
         f"p50 {_number(row.get('p50_ms'))} ms · p95 {_number(row.get('p95_ms'))} ms",
         f"{html.escape(str(row.get('score_name', 'accuracy')))} {_number(row.get('score'), 4)}",
         f"download {_number(axis_value(row, 'wire_kib'))} KiB",

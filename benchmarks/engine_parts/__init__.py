@@ -1,0 +1,1 @@
+"""Parts of the benchmark `engines`, a module each."""
