@@ -22,6 +22,7 @@ from agent.child import Child, Command, spawn, worker_environment
 from agent.inference.kept import DIGESTS_NAME, LIBRARY_NAME, OBJECT_NAME
 from agent.inference.limits import kernel_folder
 from agent.serve.orders import ServeOrder
+from agent.warm import REPORT_NAME
 from benchmarks.common import MEGABYTE, Claim, at_most, repository
 from benchmarks.footprint_parts.bundles import Int8Bundle
 from benchmarks.footprint_parts.processes import Reading, memory_of
@@ -77,6 +78,8 @@ def form_cache(cache: Path, form: str) -> Path:
     (folder / DIGESTS_NAME).write_text("".join(line for line in digests if not line.strip().endswith(LACKING[form])))
     for name in LACKING[form]:
         (folder / name).unlink()
+    report = json.loads((folder / REPORT_NAME).read_bytes())
+    (folder / REPORT_NAME).write_text(json.dumps({**report, "form": form}))  # as a device finds that has no other
     return copied
 
 

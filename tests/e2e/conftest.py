@@ -1,8 +1,7 @@
 """Fixtures of the end-to-end tests: compiled kernels, the reference model, and a fleet on this host."""
 
 import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,22 +12,22 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from filelock import FileLock
 
+from agent.warm import ensure_warm
 from controller.models.folder import ModelFolder
 from tests.e2e.bundles import Bundles
-from tests.e2e.world import ROOT, World, environment
+from tests.e2e.world import ROOT, World
 
 
 @pytest.fixture(scope="session")
 def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The agents' kernels, compiled once; test processes side by side share them."""
+    """The agents' kernels: a copy of the user's, which are compiled once a machine; test processes share it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "kernels"
     with FileLock(shared / "kernels.lock"):
         if not (folder / "done").exists():
-            folder.mkdir(exist_ok=True)
-            command = [sys.executable, "-m", "agent", "warm", "--cache-dir", str(folder)]
-            subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=600)
+            kernels = ensure_warm()
+            shutil.copytree(kernels, folder / "kernels" / kernels.name)
             (folder / "done").touch()
     return folder
 

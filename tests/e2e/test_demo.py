@@ -68,11 +68,11 @@ def test_trials_hold_samples_and_conditions(report: dict[str, Any]) -> None:
         assert trial["conditions"]
 
 
-def test_at_most_six_variants_and_the_control_in_each_class(report: dict[str, Any]) -> None:
+def test_at_most_four_variants_and_the_control_in_each_class(report: dict[str, Any]) -> None:
     for group in report["fleet"]["classes"]:
         mine = [trial for trial in report["trials"] if trial["device_class"] == group["name"]]
         assert len({trial["variant"] for trial in mine if trial["control"]}) == 1
-        assert 1 <= len({trial["variant"] for trial in mine if not trial["control"]}) <= 6
+        assert 1 <= len({trial["variant"] for trial in mine if not trial["control"]}) <= 4
         assert len({trial["device"] for trial in mine}) == 1
 
 

@@ -50,6 +50,7 @@ def test_killed_in_a_state_it_goes_on_and_commits(world: World, bundles: Bundles
     pytest.fail(f"{state.value} was over before the signal came, {ATTEMPTS} times")
 
 
+@pytest.mark.long
 def test_killed_while_rolling_back_it_still_rolls_back(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()

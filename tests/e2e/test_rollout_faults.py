@@ -118,6 +118,7 @@ def test_two_workloads_one_rolled_back_the_other_untouched(world: World, bundles
     assert worker <= set(world.serving_workers(agent))  # the very same process went on serving
 
 
+@pytest.mark.long
 def test_a_controller_killed_in_the_middle_of_a_wave_goes_on(world: World, bundles: Bundles) -> None:
     devices = ["barn-1", "barn-2", "barn-3"]
     for device in devices:

@@ -162,6 +162,7 @@ def test_no_broker_and_a_second_leader_are_named(workspace: Workspace, broker: E
     unreachable.stop()
 
 
+@pytest.mark.long
 def test_what_a_restarted_broker_lost_is_published_again(
     service: Service, device: Callable[..., FakeDevice], workspace: Workspace, broker: EmbeddedBroker
 ) -> None:

@@ -16,6 +16,7 @@ from wire.topics import Topics
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.long
 def test_the_broker_restarts_in_the_middle_of_a_download(world: World, bundles: Bundles) -> None:
     agent = world.agent("barn-1")
     service = world.service()
