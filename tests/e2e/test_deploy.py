@@ -129,6 +129,15 @@ def site(tmp_path_factory: pytest.TempPathFactory, kernel_cache: Path) -> Iterat
         each.stop()
 
 
+@pytest.fixture(scope="module")
+def deployed(site: Site) -> Site:
+    """The site with a bundle on both devices: the first test's, or one that is deployed here."""
+    said = [site.world.watcher.of(device) for device in ("pi-1", "pi-2")]
+    if any(not reports or reports[-1].active is None for reports in said):
+        site.ended(site.deploy())
+    return site
+
+
 def started(site: Site) -> Callable[[], bool]:
     """Whether the first deploy has asked for its trials."""
 
@@ -163,7 +172,8 @@ def test_killed_while_measuring_it_goes_on_and_a_second_deploy_is_refused(site: 
 
 
 @pytest.mark.long
-def test_interrupted_in_a_wave_the_same_rollout_goes_on(site: Site) -> None:
+def test_interrupted_in_a_wave_the_same_rollout_goes_on(deployed: Site) -> None:
+    site = deployed
     site.write({"max_accuracy_drop_ratio": 0.025, "minimise": ["wire_bytes"]}, soak_s=6)
     process = site.deploy()
     site.until("a wave", lambda: any(row["state"] in ("offer", "soak") for row in site.read("rollout", "list")))
@@ -178,7 +188,8 @@ def test_interrupted_in_a_wave_the_same_rollout_goes_on(site: Site) -> None:
 
 
 @pytest.mark.long
-def test_a_second_workload_of_another_kind_runs_beside_the_first(site: Site) -> None:
+def test_a_second_workload_of_another_kind_runs_beside_the_first(deployed: Site) -> None:
+    site = deployed
     before = site.active()
     site.ended(site.deploy("--workload", "soil"))
     report = site.read("report", "latest")
@@ -190,7 +201,8 @@ def test_a_second_workload_of_another_kind_runs_beside_the_first(site: Site) -> 
     assert choice["because"]
 
 
-def test_no_feasible_variant_names_the_tightest_limit_and_changes_nothing(site: Site) -> None:
+def test_no_feasible_variant_names_the_tightest_limit_and_changes_nothing(deployed: Site) -> None:
+    site = deployed
     before = site.active()
     site.write({"max_accuracy_drop_ratio": 0.025, "max_memory_bytes": 1_000_000, "minimise": ["p50_ms"]})
     said = site.ended(site.deploy(), 8)
@@ -203,7 +215,8 @@ def test_no_feasible_variant_names_the_tightest_limit_and_changes_nothing(site: 
 
 
 @pytest.mark.long
-def test_serve_carries_a_deploy_and_an_operator_pauses_resumes_and_takes_it_back(site: Site) -> None:
+def test_serve_carries_a_deploy_and_an_operator_pauses_resumes_and_takes_it_back(deployed: Site) -> None:
+    site = deployed
     before = site.active()
     # The smallest is chosen whatever the speed, and is exact on every processor: another bundle in any case.
     smallest = {"max_accuracy_drop_ratio": 0.025, "minimise": ["wire_bytes"]}
