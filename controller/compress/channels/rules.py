@@ -14,6 +14,7 @@ import numpy as np
 
 from controller.compress.channels.atoms import Channels, Count, Numbers
 from controller.compress.channels.trace import Trace
+from controller.compress.weights.operators import attributes
 
 if TYPE_CHECKING:
     import onnx
@@ -31,10 +32,7 @@ def follow(trace: Trace, index: int, operator: onnx.NodeProto) -> None:
 
 def attribute(operator: onnx.NodeProto, name: str, default: Any) -> Any:
     """Return an operator's attribute as a plain value."""
-    from onnx import helper
-
-    found = next((each for each in operator.attribute if each.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
+    return attributes(operator).get(name, default)
 
 
 def constant(trace: Trace, name: str) -> np.ndarray[Any, Any] | None:

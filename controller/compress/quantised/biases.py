@@ -8,14 +8,14 @@ with measured means in place of those of batch normalisation. Leaves out: operat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controller.compress.calibrate.stream import Feed
-from controller.compress.quantised.emulated import outputs
-from controller.compress.weights.operators import Weighted, values_of, weighted
+from controller.compress.quantised.emulated import values
+from controller.compress.weights.operators import Weighted, replace_values, values_of, weighted
 
 if TYPE_CHECKING:
     import onnx
@@ -55,24 +55,15 @@ def _names(plain: onnx.ModelProto, each: Weighted) -> set[str]:
 
 def _mean_inputs(plain: onnx.ModelProto, own: list[Weighted], feed: Feed) -> dict[int, Values]:
     """Return operator -> the mean of what it reads, for each input channel, over samples and places."""
-    import onnx
-    from onnx import helper
-
-    read = {each.index: plain.graph.node[each.index].input[0] for each in own}
-    watched = onnx.ModelProto()
-    watched.CopyFrom(plain)
-    del watched.graph.output[:]
-    names = list(dict.fromkeys(read.values()))
-    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    if not names:
-        return {}
-    seen = dict(zip(names, outputs(watched, feed, names), strict=True))
     # A convolution's channels are its second axis, a product's the last.
-    means = {
-        name: {axis: np.moveaxis(each, axis, 0).reshape(each.shape[axis], -1).mean(axis=1) for axis in (1, -1)}
-        for name, each in seen.items()
-    }
-    return {each.index: means[read[each.index]][1 if each.kind == "Conv" else -1] for each in own}
+    read = {each.index: (plain.graph.node[each.index].input[0], 1 if each.kind == "Conv" else -1) for each in own}
+    sums: dict[tuple[str, int], Values] = {}
+    names = list(dict.fromkeys(name for name, _ in read.values()))
+    for seen in values(plain, feed, names) if names else ():
+        for name, axis in set(read.values()):
+            rows = np.moveaxis(seen[name], axis, 0).reshape(seen[name].shape[axis], -1)
+            sums[name, axis] = sums.get((name, axis), np.zeros(len(rows))) + rows.mean(axis=1)
+    return {index: sums[wire] / len(feed.inputs) for index, wire in read.items()}
 
 
 def _correct(changed: onnx.ModelProto, each: Weighted, plain: onnx.ModelProto, mean: Values) -> None:
@@ -83,7 +74,7 @@ def _correct(changed: onnx.ModelProto, each: Weighted, plain: onnx.ModelProto, m
     name = f"{bias}_quantized"
     scale = values_of(changed, f"{name}_scale").astype(np.float64)
     levels = values_of(changed, name).astype(np.float64) - np.rint(shift / scale)
-    _replace(changed, name, np.clip(levels, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32))
+    replace_values(changed, name, np.clip(levels, -LARGEST_BIAS, LARGEST_BIAS))
 
 
 def _along(moved: Values, each: Weighted, shape: tuple[int, ...], mean: Values) -> Values:
@@ -105,10 +96,3 @@ def _dequantised(model: onnx.ModelProto, weight: str, rank: int, made: int) -> V
     axes = [1] * rank
     axes[made] = -1
     return np.asarray((levels - zero.reshape(axes if zero.ndim else ())) * scale.reshape(axes if scale.ndim else ()))
-
-
-def _replace(model: onnx.ModelProto, name: str, values: NDArray[Any]) -> None:
-    from onnx import numpy_helper
-
-    tensor = next(each for each in model.graph.initializer if each.name == name)
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), name))

@@ -7,7 +7,7 @@ saturates here and not on the device. Leaves out: speed, which this says nothing
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,29 @@ def outputs(model: Path | onnx.ModelProto, feed: Feed, names: Sequence[str] | No
         feed: Samples, shape (n, ...).
         names: Which outputs; all that the model has when left out.
     """
+    return [np.concatenate(each).astype(np.float64) for each in zip(*_answers(model, feed, names), strict=True)]
+
+
+def values(model: onnx.ModelProto, feed: Feed, names: Sequence[str]) -> Iterator[dict[str, NDArray[np.float64]]]:
+    """Yield what stands on some of a model's wires, one sample after the other: no more is held.
+
+    Args:
+        model: Not changed.
+        feed: Samples.
+        names: Of values; each once.
+    """
+    import onnx
+    from onnx import helper
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    for found in _answers(watched, feed, names):
+        yield {name: each.astype(np.float64) for name, each in zip(names, found, strict=True)}
+
+
+def _answers(model: Path | onnx.ModelProto, feed: Feed, names: Sequence[str] | None) -> Iterator[list[NDArray[Any]]]:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -40,10 +63,8 @@ def outputs(model: Path | onnx.ModelProto, feed: Feed, names: Sequence[str] | No
     content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     source = feed.name or session.get_inputs()[0].name
-    found: list[list[Any]] = []
     for sample in feed.inputs:
-        found.append(session.run(names, {source: np.ascontiguousarray(sample[None], dtype=np.float32)}))
-    return [np.concatenate(each).astype(np.float64) for each in zip(*found, strict=True)]
+        yield session.run(names, {source: np.ascontiguousarray(sample[None], dtype=np.float32)})
 
 
 def sqnr_db(wanted: Outputs, given: Outputs) -> float:

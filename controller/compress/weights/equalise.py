@@ -10,12 +10,12 @@ et al., 2019), here also across depthwise convolutions. Leaves out: ReLU6, which
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.compress.weights.operators import Weighted, replace_values, values_of, weighted
+from controller.compress.weights.operators import Weighted, attributes, replace_values, values_of, weighted
 
 if TYPE_CHECKING:
     import onnx
@@ -96,20 +96,13 @@ def _reader(model: onnx.ModelProto, first: Weighted) -> int:
 def _leaves_rows(model: onnx.ModelProto, reader: onnx.NodeProto, first: Weighted) -> bool:
     """Whether a row for each query is left, each channel's numbers behind each other."""
     rank = values_of(model, first.weight).ndim
-    given = {each.name: _plain(each) for each in reader.attribute}
+    given = attributes(reader)
     if reader.op_type == "Flatten":
         return bool(given.get("axis", 1) == 1)
     axes = given.get("axes")
     if axes is None and len(reader.input) > 1 and any(each.name == reader.input[1] for each in model.graph.initializer):
         axes = values_of(model, reader.input[1]).tolist()
     return given.get("keepdims", 1) == 0 and sorted(axis % rank for axis in axes or ()) == list(range(2, rank))
-
-
-def _plain(attribute: onnx.AttributeProto) -> Any:
-    """Return an attribute as a plain value."""
-    from onnx import helper
-
-    return helper.get_attribute_value(attribute)
 
 
 def _is_scaled(model: onnx.ModelProto, bias: str | None, first: Weighted) -> bool:

@@ -83,6 +83,13 @@ def replace_values(model: onnx.ModelProto, name: str, values: NDArray[Any]) -> N
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, dtype=dtype), name))
 
 
+def attributes(operator: onnx.NodeProto) -> dict[str, Any]:
+    """Return an operator's attributes as plain values."""
+    from onnx import helper
+
+    return {each.name: helper.get_attribute_value(each) for each in operator.attribute}
+
+
 def _is_plain(operator: onnx.NodeProto, rank: int) -> bool:
     """Whether the weight is a matrix, or a convolution's, and reads rows of the first input."""
     if operator.op_type in ("Gemm", "MatMul"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, Needs, PassContext, needs_float
 from controller.compress.passes.weights import float_onnx
 from controller.compress.weights import factors, operators
-from controller.compress.weights.operators import Weighted, values_of, weighted
+from controller.compress.weights.operators import Weighted, attributes, values_of, weighted
 from controller.errors import UnusableModel
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ class LowRankPass:
 
 def _parts(model: onnx.ModelProto, each: Weighted, energy: float) -> Parts | None:
     """Return what comes in an operator's place, or None where that would cost more."""
-    from onnx import helper
-
     weight = values_of(model, each.weight)
-    given = {one.name: helper.get_attribute_value(one) for one in model.graph.node[each.index].attribute}
+    given = attributes(model.graph.node[each.index])
     if each.kind != "Conv":
         parts = _two_products(each, weight, given, energy)
     elif math.prod(weight.shape[2:]) == 1:
@@ -110,12 +108,12 @@ def _chain(model: onnx.ModelProto, operator: onnx.NodeProto, parts: Parts) -> li
     from onnx import helper, numpy_helper
 
     made, value, name = [], operator.input[0], operator.name or operator.output[0]
-    for number, (weight, attributes) in enumerate(parts, start=1):
+    for number, (weight, given) in enumerate(parts, start=1):
         constant, last = f"{operator.input[1]}_factor{number}", number == len(parts)
         model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weight, np.float32), constant))
         out = operator.output[0] if last else f"{operator.output[0]}_factor{number}"
         inputs = [value, constant, *(operator.input[2:] if last else ())]
-        made.append(helper.make_node(operator.op_type, inputs, [out], name=f"{name}_factor{number}", **attributes))
+        made.append(helper.make_node(operator.op_type, inputs, [out], name=f"{name}_factor{number}", **given))
         value = out
     return made
 
