@@ -114,7 +114,7 @@ def write_bundle(
     manifest = BundleManifest(
         model=given.model.name,
         model_version=given.model.version,
-        kind=given.model.kind,
+        kind=given.model.answered_as,
         variant=folder.name,
         format=cast("Format", file.form),
         engine=engine,
@@ -152,7 +152,7 @@ def answered(bundle: Path, cell: tuple[str, str], given: Reference, device: Devi
         return Answered(None, version, _error(result))
     outputs = np.load(run / "outputs.npy", allow_pickle=False)
     try:
-        parity = compare(given.outputs[rows], outputs, given.model.kind)
+        parity = compare(given.outputs[rows], outputs, given.model.answered_as)
     except ValueError as exc:
         return Answered(None, version, plain(str(exc)))
     # Integer engines differ from each other by rounding, so a model whose own file is quantised is held to that limit.

@@ -68,7 +68,7 @@ def pack_bundle(
     manifest = BundleManifest(
         model=model.name,
         model_version=model.version,
-        kind=model.kind,
+        kind=model.answered_as,
         variant=variant.name,
         recipe=dict(variant.recipe),
         format=_FORMATS[variant.format],

@@ -7,14 +7,18 @@ out: the choice among those that keep them (`choose`). Pure.
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
+from numpy.typing import NDArray
+
 from controller.choose.goals import Goals
+from controller.choose.intervals.smallest import smallest_visible
 from controller.choose.measured import Judgement, Measured
-from controller.choose.paired import LossBound, PairedTable, loss_bound, samples_needed, smallest_resolvable
+from controller.choose.paired import LossBound, PairedTable, loss_bound, samples_needed
 from controller.choose.regression import FEWEST_SAMPLES, r2_loss_bound
 from controller.choose.speed import SpeedUp, fleet_speed_up
 from controller.choose.wording import bytes_text, loss_text, ms_text
 from controller.errors import ConfigurationError
-from wire.spec import Kind
+from controller.models.labels.kinds import ModelKind
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Judged:
         return self.excluded is None and not self.violations
 
 
-def check_resolvable(goals: Goals, samples: int, kind: Kind) -> None:
+def check_resolvable(goals: Goals, samples: int, kind: ModelKind) -> None:
     """Refuse a limit that the evaluation set cannot decide; call it before anything is measured.
 
     Args:
@@ -64,12 +68,28 @@ def check_resolvable(goals: Goals, samples: int, kind: Kind) -> None:
                 f"goals: {samples} samples are too few for a bound on R2; {_way_out(FEWEST_SAMPLES)}"
             )
         return
-    smallest = smallest_resolvable(max(samples, 1), goals.confidence)
+    smallest = smallest_visible(kind, max(samples, 1), goals.confidence)
     if samples < 1 or goals.largest_loss < smallest:
         raise ConfigurationError(
             f"goals.max_accuracy_drop_ratio: {goals.largest_loss:g} cannot be shown with {samples} samples: the "
             f"smallest loss that they can exclude at {goals.confidence:.0%} is {smallest:.4f} "
             f"({100 * smallest:.2f} points); " + _way_out(samples_needed(goals.largest_loss, goals.confidence))
+        )
+
+
+def check_classes(goals: Goals, labels: NDArray[np.int64]) -> None:
+    """Refuse an evaluation set of a single class: no loss would be seen of a variant that always answers it.
+
+    Args:
+        goals: Of one class of devices.
+        labels: True class of each sample, shape (n,).
+    Raises:
+        ConfigurationError: All are alike, and the limit is decided on a bound.
+    """
+    if goals.decide_on == "bound" and len(np.unique(labels)) < 2:
+        raise ConfigurationError(
+            f"goals: all {len(labels)} evaluation samples are of one class, so that a variant that always answers it "
+            f"would lose nothing; give samples of two classes or more, or set decide_on: point_estimate"
         )
 
 

@@ -63,12 +63,16 @@ class PairedTable:
 
 @dataclass(frozen=True)
 class LossBound:
-    """The loss as seen and its one-sided upper confidence bound; `method` names how the bound was made."""
+    """The loss as seen and its one-sided upper confidence bound; `method` names how the bound was made.
+
+    smallest: The smallest loss that so many samples could show; None where that is not known from their number.
+    """
 
     lost: float
     upper: float
     confidence: float
     method: str
+    smallest: float | None = None
 
 
 def smallest_resolvable(samples: int, confidence: float) -> float:
@@ -100,11 +104,12 @@ def loss_bound(table: PairedTable, confidence: float) -> LossBound:
     Returns:
         Bound in [-1, 1]; the true loss lies above it in at most 1 - confidence of all evaluation sets.
     """
+    smallest = smallest_resolvable(table.samples, confidence)
     if table.samples > MOST_EXACT_SAMPLES:
         upper = _conservative(table, confidence)
-        return LossBound(table.lost, upper, confidence, "two Clopper-Pearson bounds (conservative)")
+        return LossBound(table.lost, upper, confidence, "two Clopper-Pearson bounds (conservative)", smallest)
     upper = _largest_not_refused(table, 1 - confidence)
-    return LossBound(table.lost, upper, confidence, "exact unconditional, Tango's score")
+    return LossBound(table.lost, upper, confidence, "exact unconditional, Tango's score", smallest)
 
 
 def loss_p_value(table: PairedTable, loss: float) -> float:

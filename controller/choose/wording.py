@@ -27,8 +27,14 @@ def bytes_text(count: float) -> str:
 
 
 def loss_text(loss: LossBound, unit: str) -> str:
-    """Return a loss with its bound; `unit` is `points` (of accuracy) or `R2`."""
+    """Return a loss with its bound; `unit` is `points` (of accuracy) or `R2`.
+
+    A difference that is smaller than what the samples could show is not claimed to be one.
+    """
     verb, most = ("gained", "lost at most") if loss.lost < 0 else ("lost", "at most")
-    if unit == "points":
-        return f"{verb} {100 * abs(loss.lost):.2f} points, {most} {100 * loss.upper:.2f} at {loss.confidence:.0%}"
-    return f"{verb} {abs(loss.lost):.4f} of R2, {most} {loss.upper:.4f} at {loss.confidence:.0%}"
+    if unit != "points":
+        return f"{verb} {abs(loss.lost):.4f} of R2, {most} {loss.upper:.4f} at {loss.confidence:.0%}"
+    text = f"{verb} {100 * abs(loss.lost):.2f} points, {most} {100 * loss.upper:.2f} at {loss.confidence:.0%}"
+    if loss.smallest is None or abs(loss.lost) >= loss.smallest:
+        return text
+    return f"{text} (no difference shown: that takes {100 * loss.smallest:.2f} with these samples)"

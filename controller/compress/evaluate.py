@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.bundle.chunk import wire_size
+from controller.choose.intervals.evidence import Evidence
 from controller.compress import metrics
 from controller.compress.cache import PassCache, cache_key
 from controller.compress.fusion import FusionAudit, Inspection
+from controller.compress.metrics.worth import Asked, Worth, in_units
 from controller.compress.process.host import Host, on_host
 from controller.compress.process.run import EvaluationContext, modules_digest, run_variant
 from controller.compress.process.start import PassFailed, run_step
@@ -25,7 +27,6 @@ from controller.compress.variant import Variant
 from controller.convert.digest import model_digest
 from controller.errors import UnusableModel
 from controller.models.samples import LabelledData
-from wire.spec import ClassificationPost, RegressionPost
 
 __all__ = ["EvaluationContext", "OfflineResult", "evaluate", "in_units"]
 
@@ -36,15 +37,19 @@ Outputs = NDArray[np.float32]
 class OfflineResult:
     """What a variant is worth before any device has seen it.
 
-    correct: per sample, classification only. outputs_path: raw outputs, evaluation samples first. values: predictions
-    in the label's unit, shape (n, k), regression only. sqnr_db: against the baseline's outputs; None for the baseline
-    and where nothing differs. wire_bytes: of the model file alone, as chunks. disk_bytes: of the model file.
+    score_name: the metric that limits speak of. evidence: what a paired comparison with the baseline takes
+    (`controller/choose/intervals/loss`). correct: per sample, classification only. outputs_path: raw outputs,
+    evaluation samples first. values: predictions in the label's unit, shape (n, k), regression only. sqnr_db: against
+    the baseline's outputs; None for the baseline and where nothing differs. wire_bytes: of the model file alone, as
+    chunks. disk_bytes: of the model file.
     """
 
     variant: str
     samples: int
+    score_name: str
     metrics: Mapping[str, float]
     per_class: tuple[Mapping[str, float], ...]
+    evidence: Evidence
     correct: NDArray[np.bool_] | None
     values: Outputs | None
     outputs_path: Path
@@ -60,8 +65,8 @@ class OfflineResult:
 
     @property
     def accuracy(self) -> float:
-        """The metric that limits speak of: accuracy, or R²."""
-        return self.metrics["accuracy"] if "accuracy" in self.metrics else self.metrics["r2"]
+        """The metric that limits speak of: accuracy, R², or what `score_name` says."""
+        return self.metrics[self.score_name]
 
     def outputs(self) -> Outputs:
         """Return the raw outputs over the evaluation set, float32, shape (n, k)."""
@@ -86,15 +91,17 @@ def evaluate(
     outputs_path, outputs, golden_outputs = _both_outputs(variant, samples, context)
     _check_outputs(variant, outputs, samples)
     inspection = _inspected(variant, host, context.cache)
-    scores, per_class, correct, values = _judged(variant, outputs, samples)
+    worth = _judged(variant, outputs, samples, baseline_outputs, context)
     sqnr_db, agreement_ratio = _compared(baseline_outputs, outputs, samples)
     return OfflineResult(
         variant=variant.name,
         samples=len(samples),
-        metrics=scores,
-        per_class=tuple(per_class),
-        correct=correct,
-        values=values,
+        score_name=metrics.score_name(samples.kind),
+        metrics=worth.metrics,
+        per_class=worth.per_class,
+        evidence=worth.evidence,
+        correct=worth.correct,
+        values=worth.values,
         outputs_path=outputs_path,
         golden_outputs=golden_outputs,
         sqnr_db=sqnr_db,
@@ -104,7 +111,7 @@ def evaluate(
         disk_bytes=variant.disk_bytes,
         wire_bytes=wire_size(variant.model_file.read_bytes()),
         fusion=inspection.fusion,
-        notes=(*variant.notes, *host.notes, *inspection.uncounted),
+        notes=(*variant.notes, *host.notes, *inspection.uncounted, *worth.notes),
     )
 
 
@@ -128,36 +135,27 @@ def _both_outputs(variant: Variant, samples: LabelledData, context: EvaluationCo
 
 
 def _judged(
-    variant: Variant, outputs: Outputs, samples: LabelledData
-) -> tuple[dict[str, float], list[dict[str, float]], NDArray[np.bool_] | None, Outputs | None]:
-    post = variant.pipeline.post
-    if isinstance(post, ClassificationPost):
-        predicted = outputs.argmax(axis=1)
-        scores = metrics.classification_metrics(predicted, samples.labels, outputs.shape[1])
-        per_class = metrics.per_class_metrics(predicted, samples.labels, outputs.shape[1])
-        return scores, per_class, predicted == samples.labels, None
-    if not isinstance(post, RegressionPost):
-        raise UnusableModel(f"a {post.kind} model has no metric that variants are chosen by")
-    values = in_units(outputs, post)
-    return metrics.regression_metrics(values, samples.labels), [], None, values
+    variant: Variant, outputs: Outputs, samples: LabelledData, baseline: Outputs | None, context: EvaluationContext
+) -> Worth:
+    """Judge the outputs by the metric of the model's kind.
 
-
-def in_units(outputs: Outputs, post: RegressionPost) -> Outputs:
-    """Return regression outputs in the label's units, shape (n, k)."""
-    scale, offset = np.asarray(post.scale), np.asarray(post.offset)
-    return np.asarray(outputs.reshape(len(outputs), -1) * scale + offset, dtype=np.float32)
+    Raises:
+        UnusableModel: They do not fit the kind or the labels.
+    """
+    calibration = None
+    if samples.calibration is not None:
+        calibration = np.load(run_variant(variant, samples.calibration.inputs, context), allow_pickle=False)
+    asked = Asked(outputs, samples, variant.pipeline, baseline, calibration, variant.model_root)
+    try:
+        return metrics.judge(asked)
+    except ValueError as exc:
+        raise UnusableModel(f"{variant.name}: {exc}") from exc
 
 
 def _check_outputs(variant: Variant, outputs: Outputs, samples: LabelledData) -> None:
     """Refuse outputs that cannot be compared with the labels."""
     if len(outputs) != len(samples):
         raise UnusableModel(f"{variant.name}: {len(outputs)} outputs for {len(samples)} samples")
-    if samples.kind == "classification" and outputs.ndim != 2:
-        raise UnusableModel(
-            f"{variant.name}: classification needs outputs (n, classes), the model gives {outputs.shape}"
-        )
-    if samples.kind == "regression" and outputs.reshape(len(outputs), -1).shape != samples.labels.shape:
-        raise UnusableModel(f"{variant.name}: outputs {outputs.shape} do not fit labels {samples.labels.shape}")
     if not np.isfinite(outputs).all():
         raise UnusableModel(f"{variant.name}: an output is NaN or infinite")
 

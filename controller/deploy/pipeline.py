@@ -15,6 +15,7 @@ from controller.deploy.lease import Lease
 from controller.deploy.progress import Progress
 from controller.deploy.settings import DeploySettings, settings_of
 from controller.errors import BrokerUnreachable, Busy, ControllerError, DiskFull, NoDevice
+from controller.models.samples import LabelledData
 from controller.service import Service
 from controller.store import audit, deployments, tables
 
@@ -55,16 +56,20 @@ def run_deploy(service: Service, deployment: str, progress: Progress, *, wait_th
             raise
 
 
-def check_settings(settings: DeploySettings, samples: int) -> None:
+def check_settings(settings: DeploySettings, samples: LabelledData) -> None:
     """Refuse limits that the evaluation set cannot decide, before anything is made.
 
     Raises:
-        ConfigurationError: A limit of another kind than the model, or smaller than what so many samples can show.
+        ConfigurationError: A limit of another kind than the model, or smaller than what so many samples can show; or
+            samples of one class.
     """
-    from controller.choose.limits import check_resolvable
+    from controller.choose.limits import check_classes, check_resolvable
 
     for device_class in settings.classes:
-        check_resolvable(settings.workload.goals_of(device_class.name), samples, settings.model.kind)
+        goals = settings.workload.goals_of(device_class.name)
+        check_resolvable(goals, len(samples), settings.model.kind)
+        if settings.model.kind == "classification":
+            check_classes(goals, samples.labels)
 
 
 def missing_classes(context: DeployContext, timeout_s: float) -> list[str]:
@@ -82,7 +87,7 @@ def missing_classes(context: DeployContext, timeout_s: float) -> list[str]:
 
 
 def _carry_on(context: DeployContext, lease: Lease, wait_through_pauses: bool) -> str:
-    check_settings(context.settings, len(context.samples()))
+    check_settings(context.settings, context.samples())
     _require_devices(context)
     if (same_as := up_to_date_with(context)) is not None:
         context.progress.say(f"the fleet is up to date (as deployed by {same_as})")

@@ -25,8 +25,9 @@ from controller.config.fleet_file import DeviceClass, FleetFile, Workload
 from controller.config.references import model_reference
 from controller.convert.conversion import FOLDER, conversion_name
 from controller.deploy.fleet_files import FoundFleet
-from controller.errors import ConfigurationError, ControllerError, NotFound
+from controller.errors import ConfigurationError, ControllerError, NotFound, UnusableModel
 from controller.models.folder import ModelFolder
+from controller.models.labels.kinds import DEPLOYED
 from controller.models.samples import evaluation_samples
 from controller.trial.summary import Labels
 from controller.workspace import Workspace
@@ -140,6 +141,7 @@ def read_settings(found: FoundFleet, workload: str, model: str | None, workspace
     section = found.fleet_file.workload(workload)
     root = model_folder(model or section.model, Path.cwd() if model else found.path, workspace)
     folder = ModelFolder.load(root)
+    _check_kind(folder)
     recipes = find_recipes(section.recipes, found.path.parent)
     return DeploySettings(
         fleet_file=found.fleet_file,
@@ -149,6 +151,16 @@ def read_settings(found: FoundFleet, workload: str, model: str | None, workspace
         evaluation_digest=evaluation_samples(folder, workspace.datasets).digest,
         recipes=recipes,
     )
+
+
+def _check_kind(model: ModelFolder) -> None:
+    """Refuse kinds whose answers devices do not send back: no variant could be chosen by what it loses."""
+    if model.kind not in DEPLOYED:
+        raise UnusableModel(
+            f"{model.identity} does {model.kind}: of the answers that devices send back, only those of "
+            f"{' and '.join(DEPLOYED)} are judged, so that no variant can be chosen for a fleet; "
+            f"`controller model compress {model.identity}` judges its variants on this host"
+        )
 
 
 def model_folder(reference: str, beside: Path, workspace: Workspace) -> Path:

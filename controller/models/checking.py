@@ -24,7 +24,7 @@ from controller.models.card import CARD
 from controller.models.folder import FILE_NAME, ModelFolder
 from controller.models.preprocess.text import check_tokeniser
 from controller.models.queries import WHOLE_TENSORS
-from controller.models.samples import JUDGED, calibration_samples, evaluation_samples
+from controller.models.samples import calibration_samples, can_be_judged, evaluation_samples
 from controller.models.sources.base import Origin
 from controller.models.sources.engines import check_runnable, findings
 from wire.spec import Pipeline, TextPre, output_tensors
@@ -85,7 +85,8 @@ def _signature(pipeline: Pipeline) -> dict[str, Any]:
 def _check_labelled(model: ModelFolder, folder: Path, named: Path | None) -> dict[str, int]:
     scratch = folder / ".samples"
     try:
-        evaluation = len(evaluation_samples(model, scratch, named=named)) if model.kind in JUDGED else 0
+        judged = can_be_judged(model, scratch, named=named)
+        evaluation = len(evaluation_samples(model, scratch, named=named)) if judged else 0
         calibration = calibration_samples(model, scratch, named=named)
         return {"evaluation": evaluation, "calibration": len(calibration)}
     finally:

@@ -19,7 +19,10 @@ from controller.convert.conversion import Ends, Kept, Layout, conversion_name, k
 from controller.convert.signature import read_signature
 from controller.errors import NotFound, UnusableModel
 from controller.models.fitting import check_fit, checked_part, further_inputs, model_ends, state_tensors
+from controller.models.labels.declared import FactorySamples, NpzSamples
+from controller.models.labels.kinds import ANSWERED_AS, Judging, ModelKind
 from wire.base import Name
+from wire.canonical import sha256_hex
 from wire.manifest import Format
 from wire.spec import Kind, Pipeline, PostSpec, PreSpec, bundle_files
 
@@ -89,30 +92,6 @@ class TensorflowEntry(_Strict):
     model: str
 
 
-class FactorySamples(_Strict):
-    """Samples from a function in the folder: `FILE:FUNCTION`, called with the split's name."""
-
-    factory: str = Field(pattern=r"^[\w./-]+\.py:\w+$")
-    train: str = "train"
-    test: str = "test"
-    golden: str | None = Field(default=None, pattern=r"^[\w./-]+\.py:\w+$")
-
-
-class NpzSamples(_Strict):
-    """Samples from an `.npz` in the folder.
-
-    Without train arrays, a fixed part of the samples is kept for calibration.
-    """
-
-    npz: str
-    inputs: str = "inputs"
-    labels: str = "labels"
-    train_inputs: str | None = None
-    train_labels: str | None = None
-    calibration_ratio: float = Field(default=0.2, gt=0, lt=1)
-    seed: int = Field(default=0, ge=0)
-
-
 class ModelYaml(_Strict):
     """The schema of `model.yaml`."""
 
@@ -129,7 +108,7 @@ class ModelYaml(_Strict):
     schema_: Literal[1] = Field(alias="schema")
     name: Name
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    kind: Kind
+    kind: ModelKind
     licence: str = Field(default="", max_length=200)
     formats: dict[Format, FormatEntry] = Field(default_factory=dict)
     torch: TorchEntry | None = None
@@ -137,6 +116,7 @@ class ModelYaml(_Strict):
     pre: dict[str, Any]
     post: dict[str, Any]
     data: FactorySamples | NpzSamples | None = None
+    judging: Judging = Field(default_factory=Judging)
 
     @model_validator(mode="after")
     def _pipeline_is_well_formed(self) -> Self:
@@ -151,8 +131,10 @@ class ModelYaml(_Strict):
         )
         scores = {"scores": _UNKNOWN_INPUT} if self.has_scores else {}
         post = checked_part(_POST, "post", {**self.post, "output": _UNKNOWN_INPUT, **scores})
-        if post.kind != self.kind:
-            raise ValueError(f"post.kind is {post.kind!r} where the model's kind is {self.kind!r}")
+        if post.kind != (wanted := ANSWERED_AS[self.kind]):
+            asked = "" if wanted == self.kind else f", which is answered as {wanted!r}"
+            raise ValueError(f"post.kind is {post.kind!r} where the model's kind is {self.kind!r}{asked}")
+        self.judging.check_kind(self.kind)
         if not (self.formats.keys() & {"onnx", "tflite"} or self.torch or self.tensorflow):
             raise ValueError("formats needs onnx or tflite, unless there is torch or tensorflow to convert from")
         if not self.has_scores and (named := [form for form, entry in self.formats.items() if entry.scores]):
@@ -218,8 +200,25 @@ class ModelFolder:
         return self.spec.version
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ModelKind:
         return self.spec.kind
+
+    @property
+    def answered_as(self) -> Kind:
+        """What bundles of the model say that they do: devices know fewer kinds."""
+        return ANSWERED_AS[self.kind]
+
+    @property
+    def augment(self) -> dict[str, Any]:
+        """The changes of samples that the data allow, as plain values; empty: none."""
+        declared = self.spec.data.augment if self.spec.data else None
+        return declared.model_dump(exclude_defaults=True) if declared else {}
+
+    @property
+    def code_digest(self) -> str:
+        """The digest of the user's own Python and of weights of PyTorch in the folder."""
+        files = sorted(path for path in self.root.rglob("*") if path.suffix in (".py", ".safetensors", ".pt", ".pth"))
+        return sha256_hex(b"".join(path.name.encode() + path.read_bytes() for path in files))
 
     @property
     def identity(self) -> str:

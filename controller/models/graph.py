@@ -72,7 +72,8 @@ def count_parameters(model: onnx.ModelProto) -> int:
     for operator in model.graph.node:
         support |= set(operator.input[1:] if operator.op_type in _SCALES else _scale_inputs(operator))
         biases |= {operator.input[0]} if operator.op_type == "DequantizeLinear" else set()
-    learned = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+    types = onnx.TensorProto
+    learned = {types.FLOAT, types.FLOAT16, types.INT8, types.UINT8, types.INT4, types.UINT4}
     return sum(
         math.prod(tensor.dims)
         for name, tensor in _named_constants(model.graph)

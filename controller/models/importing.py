@@ -26,7 +26,8 @@ from controller.errors import ConfigurationError, NotFound, UnusableData, Unusab
 from controller.models.card import write_card
 from controller.models.catalogue import list_models
 from controller.models.checking import FACTS, check_model
-from controller.models.folder import FILE_NAME, ModelFolder, NpzSamples
+from controller.models.folder import FILE_NAME, ModelFolder
+from controller.models.labels.declared import NpzSamples
 from controller.models.npz import read_npz
 from controller.models.sources.answers import finished_by
 from controller.models.sources.base import Draft, ImportRequest, Origin, refuse_descriptions, refuse_unused

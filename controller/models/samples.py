@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 
 from controller.bundle.atomic import write_whole
 from controller.errors import UnusableData
-from controller.models.folder import FactorySamples, ModelFolder, NpzSamples
+from controller.models.folder import ModelFolder
+from controller.models.labels.arrays import NEEDED, are_known, as_labels, found_in
+from controller.models.labels.check import check_judged, check_labels
+from controller.models.labels.declared import FactorySamples, NpzSamples
+from controller.models.labels.kinds import Judging, ModelKind
 from controller.models.npz import read_npz
 from controller.models.preprocess.text import made_up_texts
 from controller.models.queries import as_queries, check_queries, check_values, drawn_queries
-from wire.spec import Kind, Pipeline, TextPre
+from wire.spec import Pipeline, TextPre
 
 Inputs = NDArray[Any]
 Labels = NDArray[Any]
-
-JUDGED: tuple[Kind, ...] = ("classification", "regression")
-"""Kinds with a metric. Of the others only queries are read, to calibrate with."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,17 @@ class LabelledData:
     """Raw queries and what is true of them.
 
     inputs: Shape (n, ...) as the pipeline takes them; float32, but whole numbers of pictures, sound and text. labels:
-    int64 (n,) for classification, float32 (n, k) for regression, (n, 0) for what has no metric. digest: SHA-256 over
-    both arrays.
+    in the form that `labels/arrays.py` names, (n, 0) where nothing is known. digest: SHA-256 over both arrays. judging:
+    what model.yaml says of it. calibration: of anomalies alone, the samples on which variants' thresholds are set.
     """
 
     name: str
-    kind: Kind
+    kind: ModelKind
     inputs: Inputs
     labels: Labels
     digest: str
+    judging: Judging = field(default_factory=Judging)
+    calibration: "LabelledData | None" = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -60,20 +63,31 @@ def evaluation_samples(model: ModelFolder, cache: Path, *, named: Path | None = 
         named: The user's `.npz`, for messages, where the model's is our copy of it.
     Raises:
         UnusableData: Missing, empty, or not what the model takes; the text says which and what was expected. Or no
-            metric judges models of this kind.
+            metric of the model's kind is defined for such labels.
     """
-    if model.kind not in JUDGED:
-        raise UnusableData(
-            f"{model.identity} does {model.kind}: no metric judges its variants yet, so none can be chosen; "
-            f"models of {' and '.join(JUDGED)} can be deployed"
-        )
-    return _load(model, "evaluation", cache, named)
+    samples = _load(model, "evaluation", cache, named)
+    check_judged(model.kind, samples.labels, f"{named or model.identity}, evaluation samples")
+    if model.kind != "anomaly":
+        return samples
+    return replace(samples, calibration=_load(model, "calibration", cache, named))
+
+
+def can_be_judged(model: ModelFolder, cache: Path, *, named: Path | None = None) -> bool:
+    """Return whether the model's samples say what is true of them; without, they only calibrate."""
+    return are_known(model.kind, _load(model, "evaluation", cache, named).labels)
 
 
 def calibration_samples(model: ModelFolder, cache: Path, at_most: int = 512, *, named: Path | None = None) -> Inputs:
     """Return raw queries for calibration, of all classes alike where they are known; none is an evaluation sample."""
     samples = _load(model, "calibration", cache, named)
     return samples.inputs[stratified_rows(samples.labels, samples.kind, at_most)]
+
+
+def training_samples(model: ModelFolder, cache: Path) -> LabelledData:
+    """Return the whole training part with its labels; none is an evaluation sample."""
+    source = model.spec.data
+    separate = isinstance(source, FactorySamples) and source.training is not None
+    return _load(model, "training" if separate else "calibration", cache)
 
 
 def golden_inputs(model: ModelFolder, cache: Path, count: int = 16, seed: int = 2017) -> Inputs:
@@ -98,10 +112,10 @@ def golden_inputs(model: ModelFolder, cache: Path, count: int = 16, seed: int = 
     return drawn_queries(known, kind, count, seed)
 
 
-def stratified_rows(labels: Labels, kind: Kind, count: int, seed: int = 0) -> NDArray[np.int64]:
+def stratified_rows(labels: Labels, kind: ModelKind, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Return at most `count` row numbers, ascending, from all classes in turn; same labels and seed, same rows."""
     random = np.random.default_rng(seed)
-    if kind != "classification":
+    if kind not in ("classification", "anomaly") or not are_known(kind, labels):
         return np.sort(random.permutation(len(labels))[:count])
     queues = [random.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     turns = [
@@ -123,19 +137,7 @@ def check_samples(samples: LabelledData, pipeline: Pipeline, where: str) -> None
         raise UnusableData(f"{where}: {len(inputs)} inputs and {len(labels)} labels; each sample needs one label")
     check_queries(inputs, pipeline.pre, where)
     check_values(inputs, pipeline.pre, where)
-    if samples.kind == "classification":
-        _check_range(labels, pipeline, where)
-    elif not np.isfinite(labels).all():
-        raise UnusableData(f"{where}: a label is NaN or infinite")
-
-
-def _check_range(labels: Labels, pipeline: Pipeline, where: str) -> None:
-    classes = pipeline.post.output.shape[-1] if pipeline.post.output.shape else -1
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or (classes > 0 and high >= classes):
-        one = "; classes need an output each: export the model with one for each, or import it with --kind regression"
-        hint = one if classes == 1 else ""
-        raise UnusableData(f"{where}: labels run from {low} to {high}, the model has classes 0 to {classes - 1}{hint}")
+    check_labels(samples.kind, labels, pipeline, where)
 
 
 def _load(model: ModelFolder, part: str, cache: Path, named: Path | None = None) -> LabelledData:
@@ -169,7 +171,7 @@ def _kept(path: Path, model: ModelFolder, part: str) -> LabelledData | None:
 
 
 def _made(model: ModelFolder, source: FactorySamples, part: str) -> tuple[Any, Any]:
-    split = source.test if part == "evaluation" else source.train
+    split = {"evaluation": source.test, "training": source.training}.get(part) or source.train
     try:
         inputs, labels = _function(model, source.factory)(split)
     except (FileNotFoundError, ValueError, ImportError, TypeError) as exc:
@@ -182,18 +184,21 @@ def _from_npz(model: ModelFolder, source: NpzSamples, part: str, named: Path | N
     path = model.inside(source.npz, "data.npz")
     shown = named or path
     arrays = read_npz(path, shown)
-    separate = source.train_inputs is not None and source.train_labels is not None
-    pair: tuple[str, ...] = (source.inputs, source.labels)
+    separate = source.train_inputs is not None and (source.train_labels is not None or model.kind not in NEEDED)
+    inputs, labels = source.inputs, source.labels
     if separate and part == "calibration":
-        pair = (str(source.train_inputs), str(source.train_labels))
-    pair = pair if model.kind in JUDGED else pair[:1]
-    for name in pair:
-        if name not in arrays:
-            raise UnusableData(f"{shown}: no array {name!r}; it has {', '.join(arrays) or 'none'}")
-    where = str(shown) if pair in (("inputs", "labels"), ("inputs",)) else f"{shown} ({', '.join(pair)})"
-    whole = _labelled(model, part, arrays[pair[0]], arrays[pair[-1]], where)
+        inputs, labels = str(source.train_inputs), source.train_labels or ""
+    if inputs not in arrays:
+        raise UnusableData(f"{shown}: no array {inputs!r}; it has {', '.join(arrays) or 'none'}")
+    try:
+        given = found_in(arrays, model.kind, labels) if labels else None
+    except KeyError as exc:
+        raise UnusableData(f"{shown}: no array {exc}; it has {', '.join(arrays) or 'none'}") from exc
+    own = ", ".join(filter(None, (inputs, labels)))
+    where = str(shown) if own == "inputs, labels" else f"{shown} ({own})"
+    whole = _labelled(model, part, arrays[inputs], given, where)
     check_samples(whole, model.pipeline(model.baseline_format), where)
-    return whole if separate or model.kind not in JUDGED else _part_of(whole, source, part, where)
+    return whole if separate or not are_known(model.kind, whole.labels) else _part_of(whole, source, part, where)
 
 
 def _part_of(whole: LabelledData, source: NpzSamples, part: str, where: str) -> LabelledData:
@@ -203,38 +208,17 @@ def _part_of(whole: LabelledData, source: NpzSamples, part: str, where: str) -> 
         raise UnusableData(f"{where}: of {count} samples {count} would calibrate and none be left to judge; give more")
     chosen = rows if part == "calibration" else np.setdiff1d(np.arange(count), rows)
     inputs, labels = whole.inputs[chosen], whole.labels[chosen]
-    return LabelledData(whole.name, whole.kind, inputs, labels, arrays_digest(inputs, labels))
+    return replace(whole, inputs=inputs, labels=labels, digest=arrays_digest(inputs, labels))
 
 
 def _labelled(model: ModelFolder, part: str, inputs: Any, labels: Any, where: str) -> LabelledData:
     try:
         plain = as_queries(inputs, str(model.spec.pre.get("kind")))
-        known = _known(model.kind, plain, labels, where)
+        known = as_labels(model.kind, labels, len(plain), where)
     except (TypeError, ValueError) as exc:
         raise UnusableData(f"{where}: not numbers of one shape: {exc}") from exc
-    return LabelledData(f"{model.name}-{part}", model.kind, plain, known, arrays_digest(plain, known))
-
-
-def _known(kind: Kind, inputs: Inputs, labels: Any, where: str) -> Labels:
-    if kind not in JUDGED:
-        return np.zeros((len(inputs), 0), np.float32)
-    raw = np.asarray(labels)
-    return _classes(raw, where) if kind == "classification" else _columns(raw)
-
-
-def _classes(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
-    if labels.ndim == 0 or labels.size != len(labels):
-        one_hot = labels.ndim == 2 and len(labels) and set(np.unique(labels)) <= {0, 1}
-        hint = "; of one-hot labels, numpy.argmax(labels, axis=1) makes them" if one_hot else ""
-        raise UnusableData(f"{where}: labels have shape {labels.shape}; each sample needs one class number{hint}")
-    flat = labels.reshape(-1)
-    if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.floor(flat))).all():
-        raise UnusableData(f"{where}: class labels must be whole numbers")
-    return flat.astype(np.int64)
-
-
-def _columns(labels: NDArray[Any]) -> NDArray[np.float32]:
-    return labels.astype(np.float32).reshape(len(labels), -1) if len(labels) else np.zeros((0, 1), np.float32)
+    digest = arrays_digest(plain, known)
+    return LabelledData(f"{model.name}-{part}", model.kind, plain, known, digest, model.spec.judging)
 
 
 def arrays_digest(*arrays: NDArray[Any]) -> str:

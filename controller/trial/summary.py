@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from controller.choose.measured import Judgement, Measured, TrialSummary
 from controller.choose.speed import median_latency, percentile
 from controller.errors import UnusableData
+from controller.models.labels.kinds import ModelKind
 from wire.errors import MalformedMessage
-from wire.spec import Kind
 from wire.trial import Predictions, Replicate, TrialRecord
 
 REPLACED = "replaced"
@@ -31,7 +31,7 @@ MEAN_OF_K = "mean_of_k"
 class Labels:
     """The evaluation set's labels: class numbers (n,), or values (n,) or (n, width) in the task's unit."""
 
-    kind: Kind
+    kind: ModelKind
     values: NDArray[np.generic]
     digest: str = ""
 

@@ -68,7 +68,7 @@ def _preview(settings: "DeploySettings", as_json: bool) -> None:
     from controller.fleet.views import device_views
     from controller.models.samples import evaluation_samples
 
-    check_settings(settings, len(evaluation_samples(settings.model, workspace().datasets)))
+    check_settings(settings, evaluation_samples(settings.model, workspace().datasets))
     with opened() as store, store.read() as session:
         found = preview(settings, device_views(session, settings.fleet))
     if as_json:

@@ -68,7 +68,7 @@ def judged(route: Route, made: Made, pipeline: Pipeline | None, bench: Bench) ->
     source = _source_outputs(route, made, pipeline, bench)
     try:
         outputs, notes = _outputs(route, made, pipeline, bench)
-        parity = compare(source, outputs, bench.model.kind)
+        parity = compare(source, outputs, bench.model.answered_as)
     except (UnusableModel, ValueError) as exc:
         return Verdict(unproven="it could not be compared", flagged=str(exc))
     flagged = fault(parity, LIMITS[route.target, route.precision]) or _source_fault(route, source, bench)
@@ -109,7 +109,7 @@ def _source_fault(route: Route, source: NDArray[Any], bench: Bench) -> str | Non
     if own is None or route.source == own or file_precision(own, bench.model.file(own)) != "float32":
         return None
     try:
-        found = fault(compare(_by_agent(bench, own), source, bench.model.kind), LIMITS[own, "float"])
+        found = fault(compare(_by_agent(bench, own), source, bench.model.answered_as), LIMITS[own, "float"])
     except ValueError as exc:
         found = str(exc)
     file = bench.model.file(own).name

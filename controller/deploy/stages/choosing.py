@@ -6,10 +6,11 @@ from typing import Any
 from controller.choose.choose import Choice, choose
 from controller.choose.limits import Judged
 from controller.choose.measured import Estimate, Measured, TrialSummary
+from controller.compress.metrics.plugins import score_name
 from controller.deploy.context import DeployContext
-from controller.deploy.stages.screening import score_name
 from controller.errors import NoFeasibleVariant
 from controller.fleet.views import TrialView
+from controller.models.labels.kinds import ModelKind
 from controller.store import deployments, tables
 from controller.trial.summary import Labels, summarise
 
@@ -117,7 +118,7 @@ def _not_measured(context: DeployContext, device_class: str, measured: list[Meas
     }
 
 
-def measured_row(each: Measured, judged: Judged | None, kind: str) -> dict[str, Any]:
+def measured_row(each: Measured, judged: Judged | None, kind: ModelKind) -> dict[str, Any]:
     """Return a variant's numbers in a class as plain values; what is not known is None."""
     gain = judged.speed_up if judged else None
     loss = judged.loss if judged else None

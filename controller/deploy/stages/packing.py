@@ -12,7 +12,7 @@ def run(context: DeployContext) -> None:
     model, samples = context.settings.model, context.samples()
     context.progress.stage("packing", len(made.offline))
     # Labels stay here: devices answer, the controller judges.
-    made.evaluation = pack_dataset(samples.name, samples.kind, samples.inputs, None, store)
+    made.evaluation = pack_dataset(samples.name, context.settings.model.answered_as, samples.inputs, None, store)
     golden = golden_inputs(model, context.workspace.datasets)
     for variant in made.variants:
         if variant.name in made.offline:

@@ -42,12 +42,12 @@ def run(context: DeployContext) -> None:
         list(pool.map(one, made.variants[1:]))
 
 
-def offline_document(result: OfflineResult, score_name: str) -> dict[str, Any]:
+def offline_document(result: OfflineResult) -> dict[str, Any]:
     """Return an offline result as plain values; the arrays stay in the cache."""
     return {
         "samples": result.samples,
-        "score_name": score_name,
-        "score": float(result.metrics[score_name]),
+        "score_name": result.score_name,
+        "score": float(result.accuracy),
         "metrics": {name: float(value) for name, value in result.metrics.items()},
         "sqnr_db": result.sqnr_db,
         "agreement_ratio": result.agreement_ratio,
@@ -68,19 +68,13 @@ def _fusion(result: OfflineResult) -> dict[str, Any] | None:
     return {**asdict(result.fusion), "quantised_ratio": result.fusion.quantised_ratio}
 
 
-def score_name(kind: str) -> str:
-    """Return the metric that limits speak of."""
-    return "accuracy" if kind == "classification" else "r2"
-
-
 def _keep(context: DeployContext, variant: Variant, result: OfflineResult) -> None:
     context.made.offline[variant.name] = result
-    name = score_name(context.samples().kind)
     with context.store.begin() as session:
         row = session.get(tables.Variant, (context.deployment, variant.name))
         assert row is not None  # the first stage wrote it
-        row.offline = offline_document(result, name)
-    context.progress.advance(f"{variant.name}: {name} {result.metrics[name]:.4f}")
+        row.offline = offline_document(result)
+    context.progress.advance(f"{variant.name}: {result.score_name} {result.accuracy:.4f}")
 
 
 def _drop(context: DeployContext, variant: Variant, because: str) -> None:

@@ -42,7 +42,7 @@ def prepare_image(pre: ImagePre, queries: NDArray[Any]) -> Array:
 
 
 def _prepared(pre: ImagePre, picture: Bytes) -> Array:
-    along_rows, along_columns = _placement(pre, *picture.shape[:2])
+    along_rows, along_columns = placement(pre, *picture.shape[:2])
     colours = _colours(pre, _resized(pre, picture, along_rows, along_columns))
     whole = np.full((pre.height, pre.width, pre.channels), pre.pad_value, dtype=np.float32)
     top, left = (pre.height - along_rows[3]) // 2, (pre.width - along_columns[3]) // 2
@@ -53,7 +53,8 @@ def _prepared(pre: ImagePre, picture: Bytes) -> Array:
     return np.ascontiguousarray(values.transpose(2, 0, 1) if pre.layout == "NCHW" else values).reshape(pre.axes)
 
 
-def _placement(pre: ImagePre, rows: int, columns: int) -> tuple[Axis, Axis]:
+def placement(pre: ImagePre, rows: int, columns: int) -> tuple[Axis, Axis]:
+    """Return how a picture of this size is laid into the model's input, along its rows and along its columns."""
     if pre.fit == "stretch":
         return (rows, pre.height, 0, pre.height), (columns, pre.width, 0, pre.width)
     if pre.fit == "letterbox":

@@ -7,7 +7,7 @@ import pytest
 
 from controller.choose.choose import choose
 from controller.choose.goals import Goals
-from controller.choose.limits import check_resolvable
+from controller.choose.limits import check_classes, check_resolvable
 from controller.choose.measured import Estimate, Judgement, Measured, TrialSummary
 from controller.errors import ConfigurationError
 from wire.trial import ScenarioSettings
@@ -58,7 +58,7 @@ def test_the_fastest_that_keeps_the_limits_wins_and_all_others_know_why() -> Non
     found = choose(GOALS, FP32, others)
     assert found.winner == "u8s8"
     assert found.because.startswith("2.00x (1.96 to 2.05) against the control; p50 1 ms, download 0.3 kB")
-    assert "lost 0.00 points, at most 1.23 at 95%" in found.because
+    assert "lost 0.00 points, at most 1.23 at 95% (no difference shown: that takes 1.23 with these" in found.because
     assert found.rejected["lossy"].startswith("lost 3.72 points, at most 6.")
     assert found.rejected["lossy"].endswith("the limit is 2.50 points")
     assert found.rejected["dynamic"] == "slower: 0.31x (0.30 to 0.32)"
@@ -187,6 +187,13 @@ def test_an_evaluation_set_too_small_for_its_limit_is_refused_with_what_it_could
         check_resolvable(GOALS, 242, "regression")
     with pytest.raises(ConfigurationError, match="29 samples are too few"):
         check_resolvable(Goals(max_r2_drop=0.1), 29, "regression")
+
+
+def test_an_evaluation_set_of_one_class_is_refused() -> None:
+    check_classes(GOALS, np.array([1, 1, 0]))
+    check_classes(goals(max_accuracy_drop_ratio=0.1, decide_on="point_estimate"), np.ones(300, int))
+    with pytest.raises(ConfigurationError, match="all 300 evaluation samples are of one class"):
+        check_classes(GOALS, np.ones(300, int))
 
 
 def offline(name: str, query_ms: float, **trial: Any) -> Measured:

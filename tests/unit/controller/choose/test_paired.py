@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controller.choose import paired
 from controller.choose.paired import PairedTable, loss_bound, loss_p_value, samples_needed, smallest_resolvable
+from controller.choose.wording import loss_text
 
 
 @pytest.mark.parametrize(("samples", "loss"), [(242, 0.0123), (598, 0.005), (59, 0.0495), (1, 0.95)])
@@ -88,6 +89,20 @@ def test_the_large_sample_fallback_is_named_and_wider() -> None:
     assert exact.method.startswith("exact")
     assert fallback.method == "two Clopper-Pearson bounds (conservative)"
     assert exact.upper < fallback.upper < 3 * exact.upper
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "says"),
+    [
+        (1, 0, "lost 0.41 points, at most 1.95 at 95% (no difference shown: that takes 1.23 with these samples)"),
+        (9, 0, "lost 3.72 points, at most 6.40 at 95%"),
+        (0, 9, "gained 3.72 points, lost at most -1.95 at 95%"),
+    ],
+)
+def test_a_difference_that_the_samples_could_not_show_is_not_claimed(lost: int, won: int, says: str) -> None:
+    found = loss_bound(PairedTable(lost, won, 242), 0.95)
+    assert found.smallest == pytest.approx(0.0123, abs=1e-4)
+    assert loss_text(found, "points") == says
 
 
 def test_the_table_counts_pairs() -> None:

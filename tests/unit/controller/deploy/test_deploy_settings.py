@@ -10,7 +10,7 @@ from controller.config.fleet_file import load_fleet
 from controller.deploy import settings as deploy_settings
 from controller.deploy.fleet_files import FoundFleet, find_fleet_file, required_fleet
 from controller.deploy.settings import DeploySettings, files_digest, labels_of, read_settings, settings_of
-from controller.errors import ConfigurationError, NotFound
+from controller.errors import ConfigurationError, NotFound, UnusableModel
 from controller.workspace import Workspace
 
 ROOT = Path(__file__).parents[4]
@@ -68,6 +68,13 @@ def test_settings_come_back_from_their_row_unchanged(folder: Path) -> None:
     # Overrides that were left out must stay left out: one that is set to its default would undo the general goal.
     assert after.workload.goals_of("one") == before.workload.goals_of("one")
     assert after.workload.goals_of("one").largest_loss == 0.05
+
+
+def test_a_kind_that_devices_send_no_answers_of_is_refused(folder: Path) -> None:
+    declared = folder / "tiny" / "model.yaml"
+    declared.write_text(declared.read_text().replace("kind: regression\nformats", "kind: embedding\nformats"))
+    with pytest.raises(UnusableModel, match=r"tiny@1 does embedding:.*`controller model compress tiny@1` judges"):
+        settings(folder)
 
 
 def test_the_same_files_give_the_same_digest(folder: Path) -> None:

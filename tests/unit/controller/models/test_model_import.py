@@ -283,5 +283,7 @@ def test_a_detection_model_is_imported_and_calibrated_but_not_judged(tmp_path: P
     model = import_model(ImportRequest(source), tmp_path / "models")
     assert json.loads((model.root / FACTS).read_text())["samples"] == {"evaluation": 0, "calibration": 5}
     assert calibration_samples(model, tmp_path / "s").shape == (5, 6, 9)
-    with pytest.raises(UnusableData, match="finder@1 does detection: no metric judges its variants yet"):
+    with pytest.raises(
+        UnusableData, match=r"finder@1, evaluation samples: no labels.*add arrays `boxes` \(n, most, 4\)"
+    ):
         evaluation_samples(model, tmp_path / "s")
