@@ -116,3 +116,22 @@ class PythonMissing(ConverterNotInstalled):
     """No Python of the version that a converter environment needs is found, or it can make no environments."""
 
     reason = "python_missing"
+
+
+class EmulatorMissing(NotFound):
+    """The emulator of another processor is not installed, or too old; the text names the package."""
+
+    reason = "emulator_missing"
+
+
+class ProbeRootMissing(NotFound):
+    """What an emulated processor runs is not installed; the text names the command that installs it."""
+
+    reason = "probe_root_missing"
+
+
+class ProbeRootNotInstalled(ControllerError):
+    """The root for emulated processors could not be made: no mirror, a wrong digest, or it does not work here."""
+
+    reason = "probe_root_not_installed"
+    exit_code = 13

@@ -1,7 +1,8 @@
 """Resolve one hash-checked lock per extra and Python version: `python -m tools.lock [--upgrade] [NAME ...]`.
 
 Decides: which locks there are, and that they agree: the largest is resolved first and the others prefer its versions.
-Those of converter environments (`converters/NAME`) follow no other: each is alone in its environment. Leaves out:
+Those of converter environments (`converters/NAME`) follow no other: each is alone in its environment. `probe/NAME` is
+the wheels of an emulated processor, in everybody's versions. Leaves out:
 installing them (`tools/environment.py`, `controller model converters install`). Versions already locked are kept unless
 `--upgrade` is given.
 """
@@ -30,6 +31,9 @@ CONVERTERS = {
 
 `nvidia` is no environment: it is what the registry's torch needs besides, where the CPU build is not at hand."""
 
+PROBES = {"probe/aarch64": ("3.11",)}
+"""Wheels for `controller model probe`, of the `.in` beside each lock alone, without what those need."""
+
 CPU_BUILDS = LOCKS / "torch-cpu.txt"
 """Digests of the CPU builds, which the registry does not carry; they are laid before the registry's."""
 
@@ -49,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="extras, `base`, converters/NAME; default: all")
     parser.add_argument("--upgrade", action="store_true", help="take newer releases than those that are locked")
     options = parser.parse_args(arguments)
-    there_are = [*all_names(), *CONVERTERS]
+    there_are = [*all_names(), *CONVERTERS, *PROBES]
     names = options.names or there_are
     if unknown := set(names) - set(there_are):
         parser.error(f"no such lock: {', '.join(sorted(unknown))}; there are {', '.join(there_are)}")
     for version in VERSIONS:
         for name in names:
-            if version in {**ONLY_ON, **CONVERTERS}.get(name, VERSIONS):
+            if version in {**ONLY_ON, **CONVERTERS, **PROBES}.get(name, VERSIONS):
                 write_lock(name, version, options.upgrade)
     return 0
 
@@ -127,12 +131,14 @@ def requirements(name: str) -> list[str]:
     """Return what uv is told to resolve."""
     if name in CONVERTERS:
         return [f"locks/{name}.in"]
+    if name in PROBES:
+        return [f"locks/{name}.in", "--no-deps"]
     return ["pyproject.toml", "locks/build.in", *([] if name == "base" else ["--extra", name])]
 
 
 def said_of_itself(name: str) -> str:
-    """Return what a converter's `.in` says for the installer: what is imported to try it, and how large it is."""
-    if name not in CONVERTERS:
+    """Return what an `.in` says for the installer: what is imported to try it, and how large it is."""
+    if name not in CONVERTERS and name not in PROBES:
         return ""
     lines = (LOCKS / f"{name}.in").read_text().splitlines(keepends=True)
     return "".join(line for line in lines if line.startswith(("# imports: ", "# megabytes: ")))

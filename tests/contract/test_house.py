@@ -230,7 +230,8 @@ def test_locks_are_complete_and_name_no_index() -> None:
             r"^([a-z0-9][a-z0-9._-]*)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", text, flags=re.MULTILINE
         )
         lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
-        assert len(pinned) == len(lines) > 5, path.name
+        fewest = 2 if path.parent.name == "probe" else 5  # an emulated processor gets the engines alone
+        assert len(pinned) == len(lines) > fewest, path.name
         assert "-index" not in text, path.name
         assert "find-links" not in text, path.name
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from controller.errors import Busy
 
+CONVERTER = "the converter environment"
+
 
 def lock_file(root: Path) -> Path:
     """Return the file that stands for an environment's folder."""
@@ -19,27 +21,34 @@ def lock_file(root: Path) -> Path:
 
 
 @contextmanager
-def exclusive(root: Path) -> Iterator[int]:
+def exclusive(root: Path, called: str = CONVERTER) -> Iterator[int]:
     """Keep everybody else from an environment; give the lock's file descriptor.
 
     A child that inherits the descriptor holds the lock too.
 
+    Args:
+        root: Its folder.
+        called: What it is, for messages.
     Raises:
         Busy: It is being installed or removed, or a worker runs in it.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(root, os.O_RDWR, fcntl.LOCK_EX, "is being installed or removed, or converts a model") as descriptor:
+    otherwise = f"{called} {root.name} is being installed or removed, or is used"
+    with _locked(root, os.O_RDWR, fcntl.LOCK_EX, otherwise) as descriptor:
         yield descriptor
 
 
 @contextmanager
-def shared(root: Path) -> Iterator[None]:
+def shared(root: Path, called: str = CONVERTER) -> Iterator[None]:
     """Keep an environment from being removed; others may do the same.
 
+    Args:
+        root: Its folder.
+        called: What it is, for messages.
     Raises:
         Busy: It is being installed or removed.
     """
-    with _locked(root, os.O_RDONLY, fcntl.LOCK_SH, "is being installed or removed"):
+    with _locked(root, os.O_RDONLY, fcntl.LOCK_SH, f"{called} {root.name} is being installed or removed"):
         yield
 
 
@@ -50,7 +59,7 @@ def _locked(root: Path, mode: int, how: int, otherwise: str) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"the converter environment {root.name} {otherwise}; try again when that is done") from None
+            raise Busy(f"{otherwise}; try again when that is done") from None
         yield descriptor
     finally:
         os.close(descriptor)

@@ -40,6 +40,7 @@ def test_a_converters_lock_is_resolved_alone_and_says_how_it_is_tried(locks: Pat
     assert lock.said_of_itself("converters/torch") == head
     assert lock.said_of_itself("pi") == ""
     assert lock.requirements("converters/torch") == ["locks/converters/torch.in"]
+    assert lock.requirements("probe/aarch64") == ["locks/probe/aarch64.in", "--no-deps"]
     assert lock.requirements("pi") == ["pyproject.toml", "locks/build.in", "--extra", "pi"]
     assert lock.requirements("base") == ["pyproject.toml", "locks/build.in"]
 
