@@ -9,7 +9,7 @@ BIN := .venv/bin
 # Processes of pytest. Two: the suite starts brokers and agents, and must fit a machine of two cores.
 WORKERS ?= 2
 # Benchmarks that `make bench` runs; `make bench QUICK=--quick` ends within minutes.
-BENCHMARKS := $(filter-out __init__ common,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ common,$(basename $(notdir $(wildcard benchmarks/*.py)))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))
 QUICK ?=
 
 # From 1.31 on, ONNX Runtime writes a device id and starts a thread unless this is set before it is imported.

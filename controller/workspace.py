@@ -67,6 +67,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def searches(self) -> Path:
+        """What searches for recipes tried."""
+        return self.root / "searches"
+
+    @property
     def samples(self) -> Path:
         """Queries that devices captured."""
         return self.root / "samples"

@@ -33,6 +33,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "float32": Tolerance(1e-3, 1e-4, 50.0, 1.0, "float32 sums in another order differ by 1e-6 a layer"),
     "float16": Tolerance(1e-2, 5e-3, 35.0, 0.9, "half precision keeps 11 bits: 5e-4 a layer"),
     "int8-weights": Tolerance(1e-3, 1e-4, 50.0, 1.0, "computed in float32 on weights that are the same everywhere"),
+    "int4-weights": Tolerance(2e-2, 3e-2, 20.0, 0.9, "engines may quantise what is multiplied with such weights"),
     "int8": Tolerance(2e-2, 3e-2, 20.0, 0.9, "integer kernels round differently; u8s8 saturates without VNNI"),
     "int8-dynamic": Tolerance(2e-2, 3e-2, 20.0, 0.9, "activations are quantised by the device itself"),
 }

@@ -7,38 +7,34 @@ which order (`recipe.py`), conversions to begin with (`passes/converted.py`), an
     variants = build_variants(model, recipes, calibration, PassCache(workspace / "cache"), print)
 """
 
-import hashlib
-import inspect
-import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from controller.compress.cache import PassCache, cache_key
+from controller.compress.materials.calibration import kept_calibration
+from controller.compress.materials.training import kept_material
 from controller.compress.passes import find_pass
-from controller.compress.passes.base import ENDS_FILE, Artifact, Capabilities, CompressionPass
+from controller.compress.passes.base import Artifact, Capabilities, CompressionPass
 from controller.compress.passes.converted import PASS, Place, Start, start_of
-from controller.compress.process.start import PassFailed, run_step
+from controller.compress.process.run import modules_digest
+from controller.compress.process.start import LONGEST_RUN_S, LONGEST_TRAINING_S, PassFailed, run_step
 from controller.compress.recipe import PassStep, Recipe
 from controller.compress.variant import ENGINE_OF, FailedVariant, Variant, Wanted, recipe_document
 from controller.convert.digest import model_digest
+from controller.convert.environments import required
 from controller.convert.operators import file_precision
-from controller.errors import UnusableModel
+from controller.errors import ConverterMissing, UnusableData, UnusableModel
 from controller.models.folder import ModelFolder
-from controller.models.preprocess import prepare
 from controller.models.queries import WHOLE_TENSORS
-from controller.models.samples import arrays_digest
-from wire.spec import PreSpec
+from controller.models.samples import LabelledData, training_samples
 
 Progress = Callable[[str, str], None]
 """Called with a variant's name and what happened to it: `simplify`, `simplify (kept)`, `converting: …`, `done`,
@@ -53,7 +49,8 @@ EVERYTHING = Capabilities(frozenset(ENGINE_OF.values()), frozenset(ENGINE_OF))
 class BuildContext:
     """What all variants of one build share.
 
-    calibration: per format, the `.npy` of model inputs and its digest. starts: by format and precision, the conversions
+    calibration: per format, the `.npy` of model inputs and its digest. training: a folder of `kept_material` and its
+    digest, or why there is none. starts: by format and precision, the conversions
     that recipes begin with, or why there is none.
     """
 
@@ -62,6 +59,7 @@ class BuildContext:
     calibration: Mapping[str, tuple[Path, str]]
     progress: Progress
     starts: Mapping[tuple[str, str], Start | PassFailed]
+    training: tuple[Path, str] | str = "no pass trains"
     seed: int = 0
     threads: int = 1
 
@@ -92,6 +90,7 @@ def build_wanted(
     *,
     executor: Executor | None = None,
     datasets: Path | None = None,
+    training: LabelledData | None = None,
 ) -> list[Variant | FailedVariant]:
     """Make variants, in their order.
 
@@ -103,11 +102,14 @@ def build_wanted(
         progress: Told of every step; may be called from several threads.
         executor: Where variants are made side by side; by default as many threads as there are processors.
         datasets: Where loaded samples are kept, for conversions that have to be made; null: only kept ones are taken.
+        training: What passes train on; null: the model's whole training part.
     Returns:
         A `Variant`, or a `FailedVariant` with its reason, for each that is wanted.
     """
     starts = _starts(model, wanted, cache, datasets, progress)  # first: a conversion may be a format's file from now on
-    context = BuildContext(model, cache, _kept_calibration(model, calibration, cache), progress, starts)
+    material = _material(model, wanted, cache, datasets, training)
+    calibrated = kept_calibration(model, calibration, cache)
+    context = BuildContext(model, cache, calibrated, progress, starts, material)
     pool = executor or ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
     futures = [pool.submit(build_one, one, context) for one in wanted]
     try:
@@ -134,6 +136,25 @@ def _starts(
         except PassFailed as exc:
             starts[one.format, precision] = exc
     return starts
+
+
+def _material(
+    model: ModelFolder,
+    wanted: Sequence[Wanted],
+    cache: PassCache,
+    datasets: Path | None,
+    training: LabelledData | None,
+) -> tuple[Path, str] | str:
+    """Return what passes train on, where some do, or why there is nothing."""
+    trains = any(
+        find_pass(step.name).needs.training for one in wanted for step in one.recipe.passes if step.name != PASS
+    )
+    if not trains or datasets is None:
+        return "no samples are loaded here" if trains else "no pass trains"
+    try:
+        return kept_material(model, training or training_samples(model, datasets), cache)
+    except (UnusableData, UnusableModel) as exc:
+        return str(exc)
 
 
 def build_one(wanted: Wanted, context: BuildContext) -> Variant | FailedVariant:
@@ -201,13 +222,32 @@ def _pass_result(name: str, step: PassStep, artifact: Artifact, context: BuildCo
         raise PassFailed(
             step.name, f"calibration runs models of one float input, and this one takes {whole}; use quantize_dynamic"
         )
-    calibration = context.calibration.get(artifact.format) if chosen.needs.calibration else None
-    key = pass_key(chosen, step.parameters, artifact, calibration[1] if calibration else "", context.seed)
-    entry = context.cache.get_or_make(key, lambda folder: _run_child(step, artifact, folder, calibration, context))
+    samples = _samples_of(chosen, artifact.format, context)
+    digest = (samples[1] if samples else "") + (context.model.code_digest if chosen.needs.root else "")
+    key = pass_key(chosen, step.parameters, artifact, digest, context.seed)
+    entry = context.cache.get_or_make(key, lambda folder: _run_child(step, artifact, folder, samples, context))
     context.progress(name, f"{step.name} (kept)" if entry.hit else step.name)
     facts = entry.facts
     made = Artifact(facts["format"], entry.folder / facts["file"], facts["precision"], artifact.notes)
     return replace(made, notes=(*artifact.notes, *facts["notes"])), entry.hit
+
+
+def _samples_of(chosen: CompressionPass, form: str, context: BuildContext) -> tuple[Path, str] | None:
+    """Return the samples that a pass needs, and their digest.
+
+    Raises:
+        PassFailed: It trains and there is nothing to train on, or nothing here that trains.
+    """
+    needs = chosen.needs
+    if not needs.training:
+        return context.calibration.get(form) if needs.calibration else None
+    if isinstance(context.training, str):
+        raise PassFailed(chosen.name, f"{chosen.name} trains: {context.training}")
+    try:
+        required(str(needs.environment))
+    except ConverterMissing as exc:
+        raise PassFailed(chosen.name, f"{chosen.name} trains with PyTorch: {exc}") from exc
+    return context.training
 
 
 def _whole_numbers(model: ModelFolder) -> str:
@@ -229,14 +269,16 @@ def pass_key(
             "artifact": [artifact.format, artifact.precision, model_digest(artifact.format, artifact.path)],
             "calibration": calibration_digest,
             "libraries": {name: version(name) for name in chosen.needs.libraries},
+            **({"environment": required(chosen.needs.environment).versions} if chosen.needs.environment else {}),
             "seed": seed,
         }
     )
 
 
 def _run_child(
-    step: PassStep, artifact: Artifact, folder: Path, calibration: tuple[Path, str] | None, context: BuildContext
+    step: PassStep, artifact: Artifact, folder: Path, samples: tuple[Path, str] | None, context: BuildContext
 ) -> dict[str, Any]:
+    trains = find_pass(step.name).needs.training
     order = {
         "do": "pass",
         "pass": step.name,
@@ -245,43 +287,20 @@ def _run_child(
         "context": {
             "folder": str(folder),
             "cache": str(context.cache.root),
-            "calibration": str(calibration[0]) if calibration else None,
-            "calibration_digest": calibration[1] if calibration else "",
+            "calibration": str(samples[0]) if samples and not trains else None,
+            "calibration_digest": samples[1] if samples and not trains else "",
+            "training": str(samples[0]) if samples and trains else None,
+            "root": str(context.model.root.absolute()),
             "seed": context.seed,
             "threads": context.threads,
         },
     }
-    return run_step(order, folder, step.name)
-
-
-def _kept_calibration(model: ModelFolder, queries: NDArray[Any], cache: PassCache) -> dict[str, tuple[Path, str]]:
-    """Write the model inputs of the calibration queries once per format; passes read them as a memory map."""
-    if len(queries) == 0 or model.takes_text:
-        return {}
-    kept: dict[str, tuple[Path, str]] = {}
-    for form in model.formats:
-        pipeline = model.pipeline(form)
-        pre, state = pipeline.pre, {one.input.name: one.output.name for one in pipeline.state or ()}
-        digest = arrays_digest(np.ascontiguousarray(queries))
-        parts = {"what": "calibration inputs", "queries": digest, "pre": pre.model_dump(mode="json"), "state": state}
-        key = cache_key(parts)
-        entry = cache.get_or_make(key, partial(_write_inputs, pre, state, queries))
-        kept[form] = (entry.folder / "inputs.npy", key)
-    return kept
-
-
-def _write_inputs(pre: PreSpec, state: Mapping[str, str], queries: NDArray[Any], folder: Path) -> dict[str, Any]:
-    inputs = prepare(pre, queries)
-    np.save(folder / "inputs.npy", inputs, allow_pickle=False)
-    (folder / ENDS_FILE).write_text(json.dumps({"input": pre.input.name, "state": state}))
-    return {"samples": len(inputs)}
+    return run_step(order, folder, step.name, LONGEST_TRAINING_S if trains else LONGEST_RUN_S)
 
 
 def _source_digest(chosen: CompressionPass) -> str:
     """Return the digest of the pass's own source and of the modules that it names as part of it."""
-    modules = [type(chosen).__module__, *chosen.needs.sources]
-    content = b"".join(inspect.getsource(sys.modules[name]).encode() for name in modules)
-    return hashlib.sha256(content).hexdigest()
+    return modules_digest(type(chosen).__module__, *chosen.needs.sources)
 
 
 def _described(step: PassStep) -> str:

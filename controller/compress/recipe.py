@@ -11,6 +11,14 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.compress.engine_options import ENGINES_OF, RUNS, EngineName, EngineOptions
+from controller.compress.passes.students.parameters import Derive, Student
+from controller.compress.passes.training.parameters import (
+    AdversarialTrain,
+    Distill,
+    FineTune,
+    GradualPrune,
+    QuantizeAware,
+)
 from controller.compress.passes.weights.parameters import Codebook, Equalise, LowRank, Prune, PruneChannels
 from wire.base import Name
 from wire.manifest import Format
@@ -74,6 +82,16 @@ class QuantizeDynamic(_Strict):
     per_channel: bool = False
 
 
+class QuantizeWeights(_Strict):
+    """Weights of matrix products in blocks of 4 bits, each with a scale; computed in float or as the engine can.
+
+    `block`: weights of one scale. `symmetric`: without a zero point.
+    """
+
+    block: Literal[16, 32, 64, 128, 256] = 32
+    symmetric: bool = True
+
+
 class TfliteFloat(_Strict):
     """The model's own float TFLite file, as it is."""
 
@@ -97,14 +115,22 @@ class PassStep(_Strict):
 
     converted: Converted | None = None
     simplify: Simplify | None = None
+    derive: Derive | None = None
+    student: Student | None = None
     equalise: Equalise | None = None
     prune: Prune | None = None
     prune_channels: PruneChannels | None = None
     low_rank: LowRank | None = None
+    fine_tune: FineTune | None = None
+    distill: Distill | None = None
+    gradual_prune: GradualPrune | None = None
+    adversarial_train: AdversarialTrain | None = None
     codebook: Codebook | None = None
     float16: Float16 | None = None
     quantize_static: QuantizeStatic | None = None
+    quantize_aware: QuantizeAware | None = None
     quantize_dynamic: QuantizeDynamic | None = None
+    quantize_weights: QuantizeWeights | None = None
     tflite_float: TfliteFloat | None = None
     tflite_quantize: TfliteQuantize | None = None
 
@@ -132,17 +158,25 @@ class PassStep(_Strict):
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
 
 
+_TRAINS = ("fine_tune", "distill", "gradual_prune", "adversarial_train")
 _TAKES: dict[str, tuple[Format, ...]] = {
     "converted": tuple(ENGINES_OF),
     "simplify": ("onnx",),
-    **dict.fromkeys(("equalise", "prune", "prune_channels", "low_rank", "codebook"), ("onnx",)),
+    **dict.fromkeys(("derive", "student", "equalise", "prune", "prune_channels", "low_rank", "codebook"), ("onnx",)),
+    **dict.fromkeys((*_TRAINS, "quantize_aware"), ("onnx",)),
     "float16": ("onnx",),
     "quantize_static": ("onnx",),
     "quantize_dynamic": ("onnx",),
+    "quantize_weights": ("onnx",),
     "tflite_float": ("tflite",),
     "tflite_quantize": ("tflite",),
 }
-_CHANGES_PRECISION = frozenset({"codebook", "float16", "quantize_static", "quantize_dynamic", "tflite_quantize"})
+_MAY_REPEAT = frozenset({*_TRAINS, "prune", "prune_channels"})
+"""Pruning and training in turns takes more than at once."""
+_FOLLOWS = {"quantize_aware": "quantize_static"}
+_CHANGES_PRECISION = frozenset(
+    {"codebook", "float16", "quantize_static", "quantize_dynamic", "quantize_weights", "tflite_quantize"}
+)
 
 
 class Recipe(_Strict):
@@ -175,10 +209,19 @@ class Recipe(_Strict):
         changing = [step.name for step in self.passes if _sets_precision(step)]
         if len(changing) > 1:
             raise ValueError(f"passes: {' and '.join(changing)} contradict each other: one pass sets the precision")
-        if changing and self.pass_names[-1] != changing[0]:
-            raise ValueError(f"passes: {self.pass_names[-1]} comes after {changing[0]}, which must be the last pass")
-        if len(set(self.pass_names)) != len(self.pass_names):
+        last = self.pass_names[-1]
+        if changing and last != changing[0] and _FOLLOWS.get(last) != changing[0]:
+            raise ValueError(f"passes: {last} comes after {changing[0]}, which must be the last pass")
+        once = [name for name in self.pass_names if name not in _MAY_REPEAT]
+        if len(set(once)) != len(once):
             raise ValueError("passes: a pass stands twice")
+        return self
+
+    @model_validator(mode="after")
+    def _followers_follow(self) -> Self:
+        for before, name in zip(("nothing", *self.pass_names), self.pass_names, strict=False):
+            if name in _FOLLOWS and before != _FOLLOWS[name]:
+                raise ValueError(f"passes: {name} comes right after {_FOLLOWS[name]}, and here after {before}")
         return self
 
     @model_validator(mode="after")

@@ -45,7 +45,8 @@ class Variant:
     """One file that does the model's work.
 
     name: unique in a deploy. recipe: as validated, empty for the baseline. lineage: passes with their parameters, in
-    order. precision: `float32`, `float16`, `int8`, `int8-dynamic` or `int8-weights`. cached: no pass had to run.
+    order. precision: `float32`, `float16`, `int8`, `int8-dynamic`, `int8-weights` or
+    `int4-weights`. cached: no pass had to run.
     model_root: the model's folder, for files that the pipeline names; null where it names none.
     """
 

@@ -76,7 +76,7 @@ def _every_operator(operators: object) -> Iterator[onnx.NodeProto]:
 
 
 def file_precision(form: str, path: Path) -> str:
-    """Return `float32`, `float16`, `int8`, `int8-dynamic` or `int8-weights`, as in a variant.
+    """Return `float32`, `float16`, `int8`, `int8-dynamic`, `int8-weights` or `int4-weights`, as in a variant.
 
     Raises:
         UnusableModel: Not a file of that format.
@@ -102,7 +102,8 @@ def onnx_precision(model: onnx.ModelProto) -> str:
     if used & _STATIC:
         return "int8"
     if "DequantizeLinear" in used or "MatMulNBits" in used:
-        return "int8-weights"
+        small = {onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+        return "int4-weights" if any(each.data_type in small for each in model.graph.initializer) else "int8-weights"
     weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer if tensor.dims}
     read = [name for operator in model.graph.node if operator.op_type in _COMPUTE for name in operator.input[1:]]
     halves = [weights[name] == onnx.TensorProto.FLOAT16 for name in read if name in weights]

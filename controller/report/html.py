@@ -29,7 +29,7 @@ def render_html(report: Report) -> str:
     script = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
     lineages = {row["variant"]: row["lineage"] for row in report["variants"]}
     figures = [class_figure(choice, lineages) for choice in report["choices"]]
-    page = _environment().get_template("report.html")
+    page = environment().get_template("report.html")
     return page.render(
         report=report,
         figures=figures,
@@ -77,18 +77,19 @@ def _bars(spans: list[tuple[str, str, float, float]]) -> list[dict[str, Any]]:
     ]
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return what the report's templates are rendered in: all text escaped, nothing undefined."""
+    made = Environment(
         loader=PackageLoader("controller.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         number=number, compact=compact, size=size, when=when, seconds=seconds, short=short, plain_json=plain_json
     )
-    return environment
+    return made
 
 
 def number(value: float | None, digits: int = 3) -> str:

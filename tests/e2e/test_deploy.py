@@ -201,6 +201,7 @@ def test_a_second_workload_of_another_kind_runs_beside_the_first(deployed: Site)
     assert choice["because"]
 
 
+@pytest.mark.long
 def test_no_feasible_variant_names_the_tightest_limit_and_changes_nothing(deployed: Site) -> None:
     site = deployed
     before = site.active()

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 
 MEMBERS = {
+    "advise": Entry("controller.cli.nouns.advise.command:advise", "Say which methods of compression fit a model."),
+    "compress": Entry(
+        "controller.cli.nouns.compress.command:compress", "Make variants of a model, or search for the best."
+    ),
     "convert": Entry("controller.cli.nouns.convert.command:convert", "Convert a model for another engine."),
     "converters": Entry(
         "controller.cli.nouns.converters:converters", "Install, list and remove environments of converters."
     ),
+    "probe": Entry("controller.cli.nouns.probe.command:probe", "Say what variants answer on emulated processors."),
 }
 
 
@@ -178,44 +183,6 @@ def show(reference: str, as_json: bool) -> None:
     rows += [[f"conversion {each['name']}", _said_of_conversion(each)] for each in document["conversions"]]
     rows += [["samples", str(document["facts"].get("samples"))]]
     print_table(("field", "value"), rows)
-
-
-@model.command()
-@click.argument("reference", metavar="NAME[@VERSION]")
-@click.option(
-    "--recipe", "recipes", multiple=True, default=("all",), show_default=True, help="Shipped name, or a .yaml."
-)
-@click.option("--evaluate/--no-evaluate", default=True, help="Judge the variants on the evaluation samples, here.")
-@click.option("--dry-run", is_flag=True, help="Say which variants would be made.")
-@json_option
-def compress(reference: str, recipes: tuple[str, ...], evaluate: bool, dry_run: bool, as_json: bool) -> None:
-    """Make a model's variants on this host; nothing is sent to a device. A deploy finds them in the cache."""
-    from controller.cli.variants import make_variants
-    from controller.compress.shipped import find_recipes
-    from controller.compress.variant import wanted_variants
-    from controller.models.catalogue import find_model
-
-    place = workspace()
-    place.require()
-    chosen = find_recipes(recipes)
-    found = find_model(reference, place.models)
-    if dry_run:
-        names = [one.name for one in wanted_variants(chosen, found.formats)[0]]
-        click.echo(f"would make {', '.join(names) or 'nothing'} of {found.identity}")
-        return
-    rows = make_variants(found, chosen, place, evaluate=evaluate, aside=as_json)
-    if as_json:
-        print_json({"model": found.identity, "variants": rows})
-        return
-    print_table(
-        ("variant", "format", "engine", "score", "SQNR [dB]", "file", "made by"),
-        [
-            [each["variant"], each["format"], each["engine"], each["score"], each["sqnr_db"],
-             bytes_text(each["disk_bytes"]), each["error"] or " > ".join(each["lineage"])]
-            for each in rows
-        ],
-        title=found.identity,
-    )  # fmt: skip
 
 
 def _document(found: "ModelFolder") -> dict[str, Any]:

@@ -7,7 +7,20 @@ from controller.compress.passes.base import CompressionPass
 from controller.errors import ConfigurationError
 
 WEIGHTS = ("equalise", "prune", "prune_channels", "low_rank", "codebook")
-PASSES = (*WEIGHTS, "simplify", "float16", "quantize_static", "quantize_dynamic", "tflite_float", "tflite_quantize")
+STUDENTS = ("derive", "student")
+TRAINING = ("fine_tune", "distill", "gradual_prune", "quantize_aware", "adversarial_train")
+PASSES = (
+    *WEIGHTS,
+    *STUDENTS,
+    *TRAINING,
+    "simplify",
+    "float16",
+    "quantize_static",
+    "quantize_dynamic",
+    "quantize_weights",
+    "tflite_float",
+    "tflite_quantize",
+)
 
 
 def find_pass(name: str) -> CompressionPass:
@@ -18,6 +31,7 @@ def find_pass(name: str) -> CompressionPass:
     """
     if name not in PASSES:
         raise ConfigurationError(f"no pass is called {name!r}; there are {', '.join(PASSES)}")
-    package = "controller.compress.passes.weights" if name in WEIGHTS else "controller.compress.passes"
-    module = importlib.import_module(f"{package}.{name}")
+    families = {"weights": WEIGHTS, "students": STUDENTS, "training": TRAINING}
+    family = next((f".{each}" for each, names in families.items() if name in names), "")
+    module = importlib.import_module(f"controller.compress.passes{family}.{name}")
     return cast("CompressionPass", module.PASS)

@@ -52,7 +52,9 @@ class CalibrationEnds:
 class PassContext:
     """Where a pass works.
 
-    `calibration`: model inputs in an `.npy`, float32, shape (n, ...); None where there are none.
+    `calibration`: model inputs in an `.npy`, float32, shape (n, ...); None where there are none. `training`: the folder
+    that `controller/compress/materials/training.py` wrote, for passes that train. `root`: the model's folder, for those
+    that say so.
     """
 
     folder: Path
@@ -61,6 +63,8 @@ class PassContext:
     calibration_digest: str = ""
     seed: int = 0
     threads: int = 1
+    training: Path | None = None
+    root: Path | None = None
 
     @property
     def calibration_ends(self) -> CalibrationEnds:
@@ -92,11 +96,16 @@ class PassContext:
 class Needs:
     """What a pass declares.
 
-    `libraries`: distributions whose versions change its result; `deterministic`: same in, same out.
+    `libraries`: distributions whose versions change its result; `deterministic`: same in, same out. `environment`: the
+    converter environment that it runs in, whose versions count too. `root`: it reads the user's Python in the model's
+    folder, all of which counts.
     """
 
     libraries: tuple[str, ...]
     calibration: bool = False
+    training: bool = False
+    environment: str | None = None
+    root: bool = False
     deterministic: bool = True
     sources: tuple[str, ...] = field(default=())
 

@@ -17,7 +17,7 @@ from controller.compress.calibrate.clipping import Method
 from controller.compress.calibrate.ranges import Histogram, Range
 from controller.compress.channels.trace import inlined
 from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, Needs, PassContext, needs_float
-from controller.compress.quantised import adaptive, biases, emulated, mixed, moments, rounding
+from controller.compress.quantised import adaptive, biases, dead_channels, emulated, mixed, moments, rounding
 from controller.compress.weights.operators import weighted
 from controller.convert.onnx_io import canonical_digest, parse_onnx
 from controller.errors import UnusableModel
@@ -37,7 +37,7 @@ class QuantizeStaticPass:
             each.__name__
             for each in (
                 *(ranges, clipping, stream, emulated, mixed),
-                *(biases, adaptive, moments, rounding),
+                *(biases, adaptive, dead_channels, moments, rounding),
             )
         ),
     )
@@ -101,8 +101,31 @@ def _copy_with_names(prepared: Path, own: Path) -> None:
     onnx.save(model, own)
 
 
-def _mixed(own: Path, quantise: mixed.Quantise, least_db: float, context: PassContext) -> str:
-    """Leave the noisiest operators float, and say how many and what came of it."""
+def quantiser_of(
+    artifact: Artifact, parameters: Mapping[str, Any], context: PassContext
+) -> tuple[list[str], mixed.Quantise, mixed.Judge]:
+    """Return the names of a model's operators with weights, what quantises it without some, and what judges that.
+
+    Raises:
+        UnusableData: There are no samples.
+        UnusableModel: It keeps state.
+    """
+    check_state({**parameters, "least_sqnr_db": 1.0}, context)
+    prepared = _prepared(artifact, context)
+    observed = _observed(prepared, parameters, context)
+    own, path = context.folder / "prepared.onnx", context.folder / "model.onnx"
+    _copy_with_names(prepared, own)
+
+    def quantised_without(kept: frozenset[str]) -> Path:
+        _quantise(own, path, parameters, observed, kept)
+        return path
+
+    names, judge = _judged(own, context)
+    return names, quantised_without, judge
+
+
+def _judged(own: Path, context: PassContext) -> tuple[list[str], mixed.Judge]:
+    """Return the operators of a model, and what judges a quantised one against it."""
     import onnx
 
     plain = onnx.load(own)
@@ -112,7 +135,12 @@ def _mixed(own: Path, quantise: mixed.Quantise, least_db: float, context: PassCo
     def judge(path: Path) -> float:
         return emulated.sqnr_db(wanted, emulated.outputs(path, feed))
 
-    names = [each.name for each in weighted(plain)]
+    return [each.name for each in weighted(plain)], judge
+
+
+def _mixed(own: Path, quantise: mixed.Quantise, least_db: float, context: PassContext) -> str:
+    """Leave the noisiest operators float, and say how many and what came of it."""
+    names, judge = _judged(own, context)
     noise = mixed.sensitivity(names, quantise, judge) if judge(quantise(frozenset())) < least_db else {}
     found = mixed.keep_float(noise, quantise, judge, least_db)
     reached = "" if found.sqnr_db >= least_db else f": {least_db:g} dB were not reached"
@@ -218,6 +246,7 @@ def _quantise(
     The ranges enter through the file that ONNX Runtime's quantiser keeps them in.
     """
     import numpy as np
+    import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
@@ -239,6 +268,9 @@ def _quantise(
         nodes_to_exclude=sorted(kept),
     )
     ranges_file.unlink()
+    made = onnx.load(path)
+    if dead_channels.mend_dead_channels(made, inlined(onnx.load(prepared))):
+        onnx.save(made, path)
 
 
 def _version() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from controller.bundle.atomic import disk_full
 
 LONGEST_RUN_S = 900.0
+LONGEST_TRAINING_S = 25 * 3600.0  # the trainer has a limit of its own, which ends it in better words
 LONGEST_LOG_CHARACTERS = 4000
 
 
@@ -26,7 +27,9 @@ class PassFailed(Exception):
         self.pass_name, self.because, self.log = pass_name, because, log
 
 
-def run_child(module: str, order: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any]:
+def run_child(
+    module: str, order: Mapping[str, Any], folder: Path, name: str, longest_s: float = LONGEST_RUN_S
+) -> dict[str, Any]:
     """Run `python -m MODULE ORDER.json` and return the JSON that it left in the order's `result_path`.
 
     Args:
@@ -34,6 +37,7 @@ def run_child(module: str, order: Mapping[str, Any], folder: Path, name: str) ->
         order: As JSON types; `result_path` is added here.
         folder: Gets order and result for as long as the child runs.
         name: What is being done, for messages.
+        longest_s: When it is stopped [s].
     Raises:
         PassFailed: It crashed, was killed, took too long, or left no result.
     """
@@ -42,10 +46,10 @@ def run_child(module: str, order: Mapping[str, Any], folder: Path, name: str) ->
     command = [sys.executable, "-m", module, str(order_path)]
     try:
         done = subprocess.run(
-            command, capture_output=True, env=_environment(), timeout=LONGEST_RUN_S, text=True, check=False
+            command, capture_output=True, env=_environment(), timeout=longest_s, text=True, check=False
         )
     except subprocess.TimeoutExpired as exc:
-        raise PassFailed(name, f"{name} did not end within {LONGEST_RUN_S:.0f} s and was stopped") from exc
+        raise PassFailed(name, f"{name} did not end within {longest_s:.0f} s and was stopped") from exc
     log = done.stderr[-LONGEST_LOG_CHARACTERS:]
     if done.returncode != 0 or not result_path.exists():
         raise PassFailed(name, _death(name, done.returncode, log), log)
@@ -55,14 +59,14 @@ def run_child(module: str, order: Mapping[str, Any], folder: Path, name: str) ->
     return result
 
 
-def run_step(order: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any]:
+def run_step(order: Mapping[str, Any], folder: Path, name: str, longest_s: float = LONGEST_RUN_S) -> dict[str, Any]:
     """Run one step of compression and return its result.
 
     Raises:
         PassFailed: No result, or the step says that the model is unusable.
         DiskFull: The step found no room.
     """
-    result = run_child("controller.compress.process.step", order, folder, name)
+    result = run_child("controller.compress.process.step", order, folder, name, longest_s)
     if result["outcome"] == "disk_full":
         raise disk_full(folder)
     if result["outcome"] != "ok":

@@ -54,6 +54,8 @@ def run_pass(order: Mapping[str, Any]) -> dict[str, Any]:
         calibration_digest=around["calibration_digest"],
         seed=around["seed"],
         threads=around["threads"],
+        training=Path(around["training"]) if around["training"] else None,
+        root=Path(around["root"]),
     )
     made = find_pass(order["pass"]).run(artifact, order["parameters"], context)
     return {

@@ -52,7 +52,7 @@ def run_worker(
 
     Args:
         environment: Where it runs.
-        worker: Name of the worker's module.
+        worker: Name of the worker's module below `controller.convert.workers`, or in full.
         order: As JSON types; paths are absolute. `result_path` is added here.
         folder: An existing folder; it gets a folder for as long as the worker runs.
         limits: Those of `Limits` where it is null.
@@ -92,7 +92,8 @@ def _run(
     result_path = scratch / "result.json"
     (scratch / "order.json").write_text(json.dumps({**order, "result_path": str(result_path)}), encoding="utf-8")
     command = [sys.executable, "-I", str(TIED), str(os.getpid()), str(environment.python), "-P", "-m"]
-    command += [f"{PACKAGE.name}.convert.workers.{worker}", str(scratch / "order.json")]
+    full = worker if worker.startswith(f"{PACKAGE.name}.") else f"{PACKAGE.name}.convert.workers.{worker}"
+    command += [full, str(scratch / "order.json")]
     variables = worker_variables(environment, code, temporary, limits.threads)
     ending = watch(command, variables, temporary, limits.longest_s, limits.memory_bytes)
     if because := ending.because(worker):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 
-def module(factory: str, state: str, root: Path) -> "torch.nn.Module":
-    """Return the network that `FILE.py:FUNCTION` makes, with the weights of the state file.
+def module(factory: str, state: str | None, root: Path) -> "torch.nn.Module":
+    """Return the network that `FILE.py:FUNCTION` makes, with the weights of the state file, or as it is made.
 
     Raises:
         Unusable: The file, the function or the state is missing, or they do not fit each other.
@@ -29,7 +29,8 @@ def module(factory: str, state: str, root: Path) -> "torch.nn.Module":
     if not isinstance(network, torch.nn.Module):
         raise Unusable(f"{factory} gives {type(network).__name__}; it has to give a torch.nn.Module")
     try:
-        network.load_state_dict(_state(root / state))
+        if state is not None:
+            network.load_state_dict(_state(root / state))
     except RuntimeError as exc:
         raise Unusable(f"the weights in {state} do not fit what {factory} makes: {exc}") from exc
     return network.float().eval()

@@ -2,8 +2,9 @@
 
 Decides: what a network must give (tensors) and that its weights are numbers. Leaves out: how it is read (`load.py`).
 
-Every order of this package has: `root` (the model's folder), `torch` (`{"factory", "state"}` or `{"program"}`),
-`inputs` (`.npy` of model inputs, float32, shape (n, …), a query a row) and `folder` (gets the files).
+Every order of this package has: `root` (the model's folder), `torch` (`{"factory", "state"}` or `{"program"}`; without
+a state the weights are those that the factory makes, by `seed`), `inputs` (`.npy` of model inputs, float32, shape
+(n, …), a query a row) and `folder` (gets the files).
 """
 
 from collections.abc import Mapping
@@ -26,12 +27,12 @@ def load_network(order: Mapping[str, Any]) -> "torch.nn.Module":
     """
     import torch
 
-    torch.manual_seed(0)
+    torch.manual_seed(order.get("seed", 0))
     named, root = order["torch"], Path(order["root"])
     if named.get("program"):
         network = load.program(root / named["program"])
     else:
-        network = load.module(named["factory"], named["state"], root)
+        network = load.module(named["factory"], named.get("state"), root)
     for name, weight in network.state_dict().items():
         if weight.is_floating_point() and not torch.isfinite(weight).all():
             raise Unusable(f"the weights {name!r} hold NaN or infinite values; train or export again")

@@ -105,10 +105,10 @@ def test_a_child_that_dies_says_how(code: str, says: str, tmp_path: Path, monkey
 def test_a_crashing_pass_becomes_a_failed_variant(
     model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(order: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    def crash(order: dict[str, Any], folder: Path, name: str, longest_s: float) -> dict[str, Any]:
         if name == "float16":
             raise PassFailed(name, f"{name} crashed with signal 11", "Segmentation fault")
-        return started(order, folder, name)
+        return started(order, folder, name, longest_s)
 
     started = run_step
     monkeypatch.setattr(build, "run_step", crash)
@@ -138,7 +138,9 @@ def test_a_full_disk_in_a_pass_ends_the_build(
     def full(_order: dict[str, Any]) -> dict[str, Any]:
         raise OSError(errno.ENOSPC, "full")
 
-    def in_this_process(_module: str, order: dict[str, Any], folder: Path, _name: str) -> dict[str, Any]:
+    def in_this_process(
+        _module: str, order: dict[str, Any], folder: Path, _name: str, _longest_s: float
+    ) -> dict[str, Any]:
         (folder / "order.json").write_text(json.dumps({**order, "result_path": str(folder / "result.json")}))
         assert step.main([str(folder / "order.json")]) == 0
         found: dict[str, Any] = json.loads((folder / "result.json").read_text())

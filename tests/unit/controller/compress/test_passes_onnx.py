@@ -17,7 +17,8 @@ from controller.compress.metrics import sqnr_db, top1_agreement_ratio
 from controller.compress.passes import find_pass
 from controller.compress.passes.base import Artifact, Capabilities, PassContext
 from controller.compress.recipe import PassStep
-from controller.errors import ConfigurationError, UnusableData
+from controller.convert.operators import file_precision
+from controller.errors import ConfigurationError, UnusableData, UnusableModel
 from tests.unit.controller.compress.small_models import conv_model, run, series, sums_are_exact
 
 SATURATED_SQNR_DB = 8.0
@@ -58,6 +59,8 @@ def carry_out(step: dict[str, Any], artifact: Artifact, context: PassContext) ->
         ({"quantize_static": {"scheme": "u8s8", "reduce_range": True}}, 18.0, "int8"),
         ({"quantize_static": {"scheme": "u8s8", "calibration": "percentile", "percentile": 99.9}}, 20.0, "int8"),
         ({"quantize_dynamic": {}}, 20.0, "int8-dynamic"),
+        ({"quantize_weights": {"block": 16}}, 9.0, "int4-weights"),
+        ({"quantize_weights": {"block": 16, "symmetric": False}}, 15.0, "int4-weights"),
     ],
 )
 def test_a_pass_keeps_what_the_model_says(
@@ -93,6 +96,33 @@ def test_a_scheme_sets_the_weights_type(scheme: str, weights: int, artifact: Art
     assert onnx.TensorProto.FLOAT not in {
         tensor.data_type for tensor in onnx.load(made.path).graph.initializer if len(tensor.dims) > 1
     }
+
+
+def test_blocks_of_4_bits_keep_each_weight_within_half_a_step(artifact: Artifact, context: PassContext) -> None:
+    """Symmetric: -8 to 7 levels of a block's largest value / 8; the largest itself may lie a whole level away."""
+    made = carry_out({"quantize_weights": {"block": 16}}, artifact, context)
+    stored = {each.name: each for each in onnx.load(made.path).graph.initializer}
+    head = next(
+        numpy_helper.to_array(each) for each in onnx.load(artifact.path).graph.initializer if each.name == "head"
+    )
+    (levels,) = [each for each in stored.values() if each.data_type == onnx.TensorProto.INT4]
+    (scales,) = [numpy_helper.to_array(each) for name, each in stored.items() if name.endswith(("scales", "scale"))]
+    given = numpy_helper.to_array(levels).astype(np.float32) * scales
+    steps = np.abs(head.T).max(axis=0) / 8
+    assert np.allclose(np.abs(scales).reshape(-1), steps, rtol=1e-4)
+    assert (np.abs(given - head.T) <= steps * 1.001).all()
+    assert np.median(np.abs(given - head.T) / steps) < 0.5
+    assert file_precision("onnx", made.path) == "int4-weights"
+
+
+def test_weights_of_convolutions_alone_are_refused(tmp_path: Path, context: PassContext) -> None:
+    model = conv_model()
+    del model.graph.node[5:]
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("r2", onnx.TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "convolutions.onnx")
+    with pytest.raises(UnusableModel, match="nothing to quantise"):
+        carry_out({"quantize_weights": {}}, Artifact("onnx", tmp_path / "convolutions.onnx"), context)
 
 
 def test_the_written_scale_follows_from_the_observed_range(artifact: Artifact, context: PassContext) -> None:

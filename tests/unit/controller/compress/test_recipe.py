@@ -180,8 +180,18 @@ def test_the_options_of_an_engine_are_those_that_the_agent_takes() -> None:
 def test_the_schema_knows_every_pass() -> None:
     schema = json_schema()
     assert set(schema["$defs"]["PassStep"]["properties"]) == {
-        *("converted", "simplify", "float16", "quantize_static", "quantize_dynamic", "tflite_float", "tflite_quantize"),
-        *("equalise", "prune", "prune_channels", "low_rank", "codebook"),
+        *(
+            "converted",
+            "simplify",
+            "float16",
+            "quantize_static",
+            "quantize_dynamic",
+            "quantize_weights",
+            "tflite_float",
+            "tflite_quantize",
+        ),
+        *("fine_tune", "distill", "gradual_prune", "adversarial_train", "quantize_aware"),
+        *("derive", "student", "equalise", "prune", "prune_channels", "low_rank", "codebook"),
     }
     assert schema["$defs"]["PassStep"]["maxProperties"] == 1
     assert schema["additionalProperties"] is False

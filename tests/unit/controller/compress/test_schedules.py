@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from controller.compress import schedules
-from controller.compress.schedules import PolynomialDecay
+from controller.compress.training import schedules
+from controller.compress.training.schedules import PolynomialDecay
 
 EXAMPLE = Path(__file__).parents[4] / "docs" / "examples" / "keras_pruning.py"
 

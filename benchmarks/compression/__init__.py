@@ -1,0 +1,1 @@
+"""Every technique of compression on the reference models, and what compressing takes."""

@@ -1,0 +1,1 @@
+"""Earlier down-sampling: fewer places from the stem on, and what has to change with them."""
