@@ -4,7 +4,8 @@ Decides: the pick, on the validation samples, by the rules of `controller/choose
 evaluation samples, which nothing before this looked at. Leaves out: the report's form (`controller/report/compress`).
 
 Files of the front are made again with all calibration samples, as `model compress --recipe` and a deploy do: what is
-reported is what the recipe gives. Those that were trained stay as they were found.
+reported is what the recipe gives. Those that were trained stay as they were found, unless there were several folds: no
+fold's network is the one that was judged, and all samples train it.
 """
 
 import statistics
@@ -105,9 +106,10 @@ def finish(
     return Finished(tuple(finals), choice, decided_on, lost)
 
 
-def seconds_needed(rows: Sequence[Row]) -> float:
+def seconds_needed(rows: Sequence[Row], folds: int = 1) -> float:
     """Return about how long the end takes [s]: files to make, workers to judge them, and turns in each process."""
-    made = [0.0 if is_trained(row.as_recipe()) else row.wall_s for row in most_of(front_of(rows), MOST_FINAL)]
+    again = most_of(front_of(rows), MOST_FINAL)
+    made = [0.0 if folds == 1 and is_trained(row.as_recipe()) else row.wall_s / folds for row in again]
     return sum(made) + (len(made) + 1) * PROCESSES * 0.7 if made else 0.0
 
 
@@ -127,7 +129,8 @@ def _made_again(bench: Bench, rows: Sequence[Row]) -> tuple[list[_Made], dict[st
     for row in rows:
         recipe = row.as_recipe()
         found = examine(recipe, bench)  # all of it is kept: nothing is run again
-        variant = found.variant if is_trained(recipe) else made_of(recipe, bench, calibration, None)
+        stays = is_trained(recipe) and len(bench.folds) == 1
+        variant = found.variant if stays else made_of(recipe, bench, calibration, None)
         if isinstance(variant, Variant) and found.results:
             made.append(_Made(row, variant, judgement_of(found.results)))
         else:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from controller.compress.search.genome import Space
 from controller.compress.search.loop import Budget, Ended, Parts, run_search
 from controller.compress.search.record import RecordedCache
 from controller.compress.search.space import space_of
-from controller.compress.search.split import folds_of
+from controller.compress.search.split import folds_of, usual_folds
 from controller.compress.search.study import Study
 from controller.compress.search.timing.clock import HostClock
 from controller.compress.variant import baseline_variant
@@ -44,7 +45,8 @@ from wire.canonical import canonical_json, sha256_hex
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for. begin: recipes that are tried first. limit: the most that may be lost, a ratio."""
+    """What is asked for. begin: recipes that are tried first. limit: the most that may be lost, a ratio. folds: null:
+    as many as the number of samples suggests."""
 
     reference: str
     begin: tuple[Recipe, ...]
@@ -53,6 +55,7 @@ class Wish:
     limit: float
     workers: int
     seed: int
+    folds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,9 @@ def _opened(wish: Wish, found: ModelFolder, space: Space, place: Workspace, trai
     evaluation = evaluation_samples(found, place.datasets)
     golden = golden_inputs(found, place.datasets)
     cache = RecordedCache(place.cache, folder / "cache.jsonl")
-    bench = open_bench(found, cache, place.datasets, folds_of(training, wish.seed), golden, limit=wish.limit)
+    bench = open_bench(
+        found, cache, place.datasets, folds_of(training, wish.seed, _folds(wish, training)), golden, limit=wish.limit
+    )
     clock = HostClock(place.cache / "locks" / "timing", golden)
     clock.sitting([baseline_variant(found)])  # what cannot be timed here is told before an hour is spent
     study = Study.open(folder / "study.log", space, wish.seed, Budget(wish.budget_s).longest_s)
@@ -121,7 +126,8 @@ def _opened(wish: Wish, found: ModelFolder, space: Space, place: Workspace, trai
 
 
 def _run(wish: Wish, opened: Opened, budget: Budget, folder: Path, watch: Watching) -> tuple[Ended, Finished]:
-    parts = Parts(opened.study, opened.bench, opened.clock, wish.workers, stop_children, seconds_needed)
+    reserve = partial(seconds_needed, folds=len(opened.bench.folds))
+    parts = Parts(opened.study, opened.bench, opened.clock, wish.workers, stop_children, reserve)
     try:
         with ThreadPoolExecutor(wish.workers) as pool:
             ended = run_search(parts, budget, pool, watch)
@@ -132,10 +138,15 @@ def _run(wish: Wish, opened: Opened, budget: Budget, folder: Path, watch: Watchi
         raise
 
 
+def _folds(wish: Wish, training: LabelledData) -> int:
+    return wish.folds or usual_folds(len(training))
+
+
 def folder_name(found: ModelFolder, space: Space, training: LabelledData, wish: Wish) -> str:
     """Return the name of a search's folder: another one where anything differs that its results depend on."""
     form = found.baseline_format
-    parts = [space.digest, model_digest(form, found.file(form)), training.digest, wish.limit, wish.seed]
+    folds = _folds(wish, training)
+    parts = [space.digest, model_digest(form, found.file(form)), training.digest, wish.limit, wish.seed, folds]
     return f"search-{found.name}-{found.version}-{sha256_hex(canonical_json(parts))[:12]}"
 
 

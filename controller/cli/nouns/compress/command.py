@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from controller.compress.recipe import Recipe
 
 ALL = ("all",)
+MOST_FOLDS = 20
 
 
 class Span(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases alone
@@ -62,6 +63,11 @@ class Span(click.ParamType):  # type: ignore[type-arg]  # generic in newer relea
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="--auto: variants made side by side."
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(1, MOST_FOLDS),
+    help="--auto: cross-validate in so many folds; default: 3 below 500 training samples, else 1.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="--auto: of chance.")
 @click.option("--dry-run", is_flag=True, help="Say which variants would be made, or what would be searched.")
 @json_option
@@ -75,6 +81,7 @@ def compress(
     variants: int | None,
     max_drop: float,
     workers: int,
+    folds: int | None,
     seed: int,
     dry_run: bool,
     as_json: bool,
@@ -98,7 +105,7 @@ def compress(
     if not evaluate:
         raise click.UsageError("--auto judges what it finds on the evaluation samples: leave --no-evaluate out")
     begin = tuple(shipped_recipes().values()) if recipes == ALL else find_recipes(recipes)
-    wish = Wish(reference, begin, budget, variants, max_drop / 100, workers, seed)
+    wish = Wish(reference, begin, budget, variants, max_drop / 100, workers, seed, folds)
     search(wish, dry_run=dry_run, as_json=as_json)
 
 

@@ -86,3 +86,5 @@ def test_the_end_is_reckoned_with_what_is_made_again_and_not_with_what_was_train
     assert seconds_needed([]) == 0.0
     assert seconds_needed([made]) == pytest.approx(4.0 + 2 * PROCESSES * 0.7)
     assert seconds_needed([made, trained]) == pytest.approx(4.0 + 3 * PROCESSES * 0.7)
+    again = (made.wall_s + trained.wall_s) / 2  # what is trained is trained again, on all samples, and once
+    assert seconds_needed([made, trained], folds=2) == pytest.approx(again + 3 * PROCESSES * 0.7)

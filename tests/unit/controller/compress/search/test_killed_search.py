@@ -27,7 +27,9 @@ def command(root: Path, *arguments: str) -> list[str]:
 
 def started(root: Path) -> "subprocess.Popen[bytes]":
     given = ["--recipe", "int8-u8u8-minmax", "--recipe", "float32", "--recipe", "codebook-4bit"]
-    asked = command(root, "model", "compress", "small", "--auto", "--budget", "10m", "--max-drop", "5", *given)
+    asked = command(
+        root, "model", "compress", "small", "--auto", "--budget", "10m", "--max-drop", "5", "--folds", "1", *given
+    )
     return subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 

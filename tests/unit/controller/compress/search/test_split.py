@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.compress.search.split import FEWEST, folds_of, validation_rows
+from controller.compress.search.split import FEW, FEWEST, folds_of, usual_folds, validation_rows
 from controller.errors import UnusableData
 from controller.models.samples import LabelledData
 
@@ -47,3 +47,22 @@ def test_thresholds_of_anomalies_are_set_on_what_is_not_judged() -> None:
 def test_too_few_samples_are_refused_with_how_many_are_needed() -> None:
     with pytest.raises(UnusableData, match=f"3 training samples cannot be parted .* give at least {FEWEST}"):
         folds_of(data([0, 1, 1]), seed=0)
+
+
+def test_in_several_folds_each_sample_judges_once() -> None:
+    training = data([0] * 61 + [1] * 30 + [2] * 9)
+    folds = folds_of(training, seed=3, count=3)
+    judged = np.concatenate([fold.validation.inputs.ravel() for fold in folds])
+    assert sorted(judged.tolist()) == list(range(100))
+    for fold in folds:
+        assert set(fold.training.inputs.ravel()) == set(range(100)) - set(fold.validation.inputs.ravel())
+        shares = np.bincount(fold.validation.labels)
+        assert np.abs(shares - np.array([61, 30, 9]) / 3).max() <= 1
+    again = folds_of(training, seed=3, count=3)
+    assert [fold.validation.digest for fold in again] == [fold.validation.digest for fold in folds]
+
+
+def test_few_samples_are_crossed() -> None:
+    assert (usual_folds(FEW - 1), usual_folds(FEW)) == (3, 1)
+    with pytest.raises(UnusableData, match="give at least 6"):
+        folds_of(data([0, 1] * 2), seed=0, count=6)
