@@ -54,8 +54,8 @@ def run_pass(order: Mapping[str, Any]) -> dict[str, Any]:
         calibration_digest=around["calibration_digest"],
         seed=around["seed"],
         threads=around["threads"],
-        training=Path(around["training"]) if around["training"] else None,
-        root=Path(around["root"]),
+        training=Path(around["training"]) if around.get("training") else None,
+        root=Path(around["root"]) if around.get("root") else None,
     )
     made = find_pass(order["pass"]).run(artifact, order["parameters"], context)
     return {

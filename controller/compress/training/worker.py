@@ -64,7 +64,7 @@ def _course(order: Mapping[str, Any], tell: Any) -> Any:
     settings = Settings.of(order["settings"])
     attack = order["attack"] and Attack(**order["attack"], low=float(inputs.min()), high=float(inputs.max()))
     lessons = Lessons(inputs, _targets(order), teacher, augment)
-    if views := order["settings"].get("views", 0):
+    if (views := order["settings"].get("views", 0)) and not settings.features:
         lessons = looked_at(lessons, views, order["seed"], settings.steps * settings.batch)
     sparsity = order["sparsity"] and Sparsity.of(order["sparsity"], settings.steps)
     network, objective = Network(onnx.load(order["model"])), Objective(**order["objective"])

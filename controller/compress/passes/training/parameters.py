@@ -47,12 +47,6 @@ class Distill(Course):
     features: float = Field(default=0.0, ge=0, le=1000)
     views: int = Field(default=0, ge=0, le=1000)
 
-    @model_validator(mode="after")
-    def _features_need_the_teacher_in_each_step(self) -> Self:
-        if self.views and self.features:
-            raise ValueError("views keep the teacher's outputs alone: set features or views to 0")
-        return self
-
 
 class GradualPrune(Distill):
     """Zeros grow while the network is trained: by polynomial decay from `initial` to `final`.

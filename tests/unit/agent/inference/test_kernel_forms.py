@@ -1,5 +1,6 @@
 """A kernel's forms (Python, library, object through llvmlite, numba) give the same bits; the lightest one is used."""
 
+import copy
 import ctypes
 import hashlib
 import json
@@ -130,8 +131,15 @@ def test_a_process_that_called_no_kernel_has_no_form() -> None:
     assert told.stdout == "none\n"
 
 
+def unloaded(name: str) -> compiled.Kernel[Any, Any]:
+    """Return a kernel that has to be loaded: other tests may have had this process load it by numba."""
+    fresh = copy.copy(KERNELS[name])
+    fresh._native = fresh._numba = None
+    return fresh
+
+
 def test_the_form_that_is_loaded_is_told() -> None:
-    assert KERNELS["top_k"].load() == "library"
+    assert unloaded("top_k").load() == "library"
     assert "library" in compiled.loaded_form().split("+"), "other tests may have had this process load others by numba"
 
 
@@ -152,7 +160,7 @@ def test_a_bound_kernel_reads_its_buffers_anew() -> None:
 )
 def test_an_array_that_c_would_misread_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match="contiguous"):
-        KERNELS["softmax"](wrong, np.zeros(2, dtype=np.float32))
+        unloaded("softmax")(wrong, np.zeros(2, dtype=np.float32))
 
 
 def test_signatures_are_read() -> None:
