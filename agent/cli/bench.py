@@ -120,9 +120,9 @@ def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 def command(bundle: Path, config_path: Path | None, **given: Any) -> None:
     """Measure the bundle in the folder BUNDLE on this device: latency, memory, golden outputs.
 
-    Exit code 5 where the bundle cannot be measured. With --compare: 0 where BUNDLE is faster than the other or no
-    difference was seen, 15 where it is slower, 16 where there is no verdict. 130 where Ctrl-C or SIGTERM ended it: what
-    was measured until then is printed, and written to --out.
+    Exit code 5 where the bundle cannot be measured, 16 where its speed is not valid. With --compare: 0 where BUNDLE is
+    faster than the other or no difference was seen, 15 where it is slower, 16 where there is no verdict. 130 where
+    Ctrl-C or SIGTERM ended it: what was measured until then is printed, and written to --out.
     """
     from agent.bench.saved import check_place
 
@@ -142,6 +142,7 @@ def _single(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> 
     record = _watched(lambda *watched: bench(bundle, *watched), options)
     _leave([record], given, lambda: table(record))
     _check_measured(bundle, record)
+    _check_valid(bundle, record)
 
 
 def _points(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> None:
@@ -151,6 +152,7 @@ def _points(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> 
     records = _watched(lambda *watched: bench_points(bundle, *watched), options)
     _leave(records, given, lambda: points_table(records))
     _check_measured(bundle, *records)
+    _check_valid(bundle, *records)
 
 
 def _pair(bundle: Path, options: "BenchOptions", given: Mapping[str, Any]) -> None:
@@ -225,6 +227,17 @@ def _check_measured(bundle: Path, *records: "TrialRecord") -> None:
         raise KeyboardInterrupt
     if all(record.outcome != "measured" for record in records):
         raise EngineFailed(f"{bundle} was not measured ({records[0].outcome}): {records[0].error}")
+
+
+def _check_valid(bundle: Path, *records: "TrialRecord") -> None:
+    """End with a code of its own where no record's speed may be used: a script would take it otherwise."""
+    from agent.bench.numbers import is_void
+    from agent.errors import SpeedVoid
+
+    measured = [record for record in records if record.outcome == "measured"]
+    if all(map(is_void, measured)):
+        points = f"at none of {len(measured)} points " if len(measured) > 1 else "not "
+        raise SpeedVoid(f"{bundle}: its speed is {points}valid: the flags above say why, and what to do")
 
 
 def _check_verdict(compared: "Compared") -> None:

@@ -6,10 +6,11 @@ grades are given other amounts, here and in the children (`worker.py`); `ranking
 
 import contextlib
 import os
+import queue
 import statistics
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from typing import Any
 from agent.config import WorkersConfig
 from agent.measure import process
 from agent.measure.host.turns import wait_until_at_rest
+from agent.measure.lock_step.player import Player, SideEnded, Terms
+from agent.measure.lock_step.turns import Said, Side, alternate
+from agent.measure.orders import LockStep, Result
+from agent.measure.process import started_worker
 from agent.measure.protocol import GRADES
 from agent.measure.record import Interleaving, Measured, counted
 from agent.measure.session import MeasureContext, Session
@@ -89,6 +94,28 @@ class Product:
         (one,), _ = self.together(bundle, replicates=1, repeats_disturbed=False)
         return one.replicates[-1]
 
+    def beside(self, bundle: Path, other: Side, number: int, turns: int = 1) -> Replicate:
+        """Time a process of a bundle in turns with `other`, which is warm and waits.
+
+        Args:
+            bundle: Its folder.
+            other: Not the product's: an independent measurement.
+            number: Of the round; in odd ones `other` begins.
+            turns: So many of the product's turns are one of `other`'s.
+        Raises:
+            RuntimeError: It could not be measured.
+        """
+        one = Measured(_request("beside", self.grade), bundle, None)
+        with self._session("lock-step") as session:
+            order = session.timed_order(one, LockStep(session="beside", round=number))
+            terms = Terms(one.rule.process_cap_s, session.cancel, self.workers)
+            lines: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+            with started_worker(order, lines.put, self.workers) as running:
+                one.take(_played(Player(running, lines, terms), other, number, turns))
+        _check(one)
+        self.taken += one.replicates
+        return one.replicates[-1]
+
     def memory(self, bundle: Path) -> MemoryUse:
         """Return the memory of a bundle, by a run of its own."""
         one = Measured(_request("memory", self.grade), bundle, None)
@@ -112,6 +139,28 @@ class Product:
         )
         with tempfile.TemporaryDirectory(prefix="truth-") as name, _own(self.grade, amounts):
             yield Session(context, Path(name), threading.Event())
+
+
+@dataclass(frozen=True)
+class _Several:
+    """A side whose turn is several of its worker's."""
+
+    player: Player
+    turns: int
+
+    def turn(self) -> Said:
+        return [self.player.turn() for _ in range(self.turns)][-1]
+
+
+def _played(player: Player, other: Side, number: int, turns: int) -> Result:
+    """Let both take turns, and return what the product's process left."""
+    ours = _Several(player, turns)
+    try:
+        player.ready()
+        alternate(*((ours, other) if number % 2 == 0 else (other, ours)))
+        return player.finish().result
+    except SideEnded as exc:
+        return exc.answer.result
 
 
 @contextlib.contextmanager
@@ -157,19 +206,6 @@ def compiled(replicates: Sequence[Replicate]) -> int:
 def infer_ns(replicate: Replicate) -> float:
     """Return a process's median inference time [ns]."""
     return float(statistics.median(replicate.infer_ns.unpack()))
-
-
-def interleaved(first: Callable[[], float], second: Callable[[], float], rounds: int) -> list[tuple[float, float]]:
-    """Return what both give, round by round; every second round runs the other way about."""
-    found = []
-    for number in range(rounds):
-        if number % 2 == 0:
-            one = first()
-            found.append((one, second()))
-        else:
-            other = second()
-            found.append((first(), other))
-    return found
 
 
 def _check(one: Measured) -> None:

@@ -79,6 +79,7 @@ QUIETED_BY_THEIR_PARENT = {
     "controller/compress/fusion.py",  # in a controller's command, after cli/entry.py
     "controller/compress/passes/quantize_static.py",  # in the child of compress/process/step.py
     "benchmarks/truth_parts/bundles.py",  # by the Makefile and common.environment
+    "benchmarks/truth_parts/peers/ort_loop.py",  # by the Makefile and peers/tools.py
     "benchmarks/truth_parts/peers/plain_loop.py",  # by the Makefile and peers/tools.py
 }
 """Modules that run only in processes which were started with the variable, each checked by hand."""

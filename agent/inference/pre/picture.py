@@ -131,6 +131,8 @@ def _by_opencv(content: bytes, _: Head) -> Bytes:
 def _by_pillow(content: bytes, head: Head) -> Bytes:
     from PIL import Image
 
+    if content.startswith(png.START):
+        png.check_rows(content)  # Pillow leaves those black that are not there
     Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS  # of this worker, which is ours: nothing larger is decoded in it
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as opened:

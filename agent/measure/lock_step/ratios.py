@@ -5,12 +5,15 @@ compare_rounds(round_log_ratios(theirs.replicates, ours.replicates))
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from agent.measure.lock_step.turns import LOCK_STEP
 from agent.measure.record import counted
 from wire.statistics import round_log_ratio
-from wire.trial import Replicate
+from wire.trial import Replicate, Samples
+
+Part = Literal["total_ns", "pre_ns", "infer_ns", "post_ns"]
+"""Which samples of a record: whole queries, or what one step of them took."""
 
 
 def round_log_ratios(theirs: Sequence[Replicate], ours: Sequence[Replicate]) -> list[float]:
@@ -24,9 +27,10 @@ def round_log_ratios(theirs: Sequence[Replicate], ours: Sequence[Replicate]) -> 
     return [round_log_ratio(block_medians(a), block_medians(b)) for a, b in both]
 
 
-def block_medians(replicate: Replicate) -> list[float]:
-    """Return the median latency of each turn [ns]."""
-    samples, found, place = replicate.total_ns.unpack(), [], 0
+def block_medians(replicate: Replicate, part: Part = "total_ns") -> list[float]:
+    """Return the median latency of each turn, or that of one part of it [ns]."""
+    packed: Samples = getattr(replicate, part)
+    samples, found, place = packed.unpack(), list[float](), 0
     for count in replicate.conditions[LOCK_STEP]["samples"]:
         found.append(float(statistics.median(samples[place : place + count])))
         place += count

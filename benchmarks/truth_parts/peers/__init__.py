@@ -1,79 +1,113 @@
-"""The product against independent measurements of the same model: medians of fresh processes, interleaved."""
+"""The product against independent measurements of the same model, in turns: whatever wanders on the host meets both."""
 
+import contextlib
+import functools
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from agent.measure.lock_step.ratios import block_medians
+from agent.measure.scenarios.turns import BLOCK_S
 from benchmarks.common import Claim, at_most, not_measured
 from benchmarks.truth_parts.bundles import write_leaf
-from benchmarks.truth_parts.peers.tools import LITERT_TOOL, NoTool, OrtLoop, litert_tool_ns, plain_loop_ns
-from benchmarks.truth_parts.product import Product, infer_ns, interleaved
+from benchmarks.truth_parts.peers.tools import LITERT_TOOL, OrtLoop, litert_tool, plain_loop
+from benchmarks.truth_parts.peers.turns import STOPPED_TURN_S, NoTool, Stopped, Talking
+from benchmarks.truth_parts.product import Product, infer_ns
+from wire.statistics import log_interval, round_log_ratio
 
 LEAST_NS = 10_000
 MOST_RATIO = 0.01
 MOST_TOOL_PERCENT = 2.0
 
 Rounds = Sequence[tuple[float, float]]
-"""(product, peer) of each round [ns]."""
+"""(product / peer, the peer's inference [ns]) of each round."""
 
 
 def peer_claims(product: Product, folder: Path, rounds: int) -> list[Claim]:
     """Return the claims on a plain loop, ONNX Runtime's C API, and LiteRT's own tool."""
     onnx, lite = (write_leaf(folder / f"leaf-{engine}", engine) for engine in ("onnxruntime", "litert"))
-    found = _rounds(product, onnx, lambda: plain_loop_ns(onnx), rounds)
-    claims = [plain_claim(found)]
-    name = "ONNX Runtime, loop over its C API, difference"
-    try:
-        loop = OrtLoop(folder)
-        said = (
-            "compiled C, one thread, for want of ONNX Runtime's own perf test, which is in no package; the library is "
-            "another build of the release than the one that is linked into the Python package"
-        )
-        claims.append(tool_claim(name, _rounds(product, onnx, lambda: loop.median_ns(onnx), rounds), said))
-    except NoTool as exc:
-        claims.append(not_measured(name, "%", f"<= {MOST_TOOL_PERCENT:g}", str(exc)))
-    return [*claims, _litert(product, lite, folder, rounds)]
+    plain = plain_claim(_rounds(product, onnx, lambda: plain_loop(onnx), rounds))
+    said = (
+        "compiled C, one thread, over the library that the product runs, for want of ONNX Runtime's own perf test, "
+        "which is in no package"
+    )
+
+    def loop() -> Callable[[], Talking]:
+        return functools.partial(OrtLoop(folder).start, onnx)
+
+    def tool() -> Callable[[], Stopped]:
+        return functools.partial(litert_tool, lite, folder, infer_ns(product.once(lite)))
+
+    told = (
+        f"{LITERT_TOOL}, one thread; it rounds to 0.01 ms, copies no tensors, and knows no turns: it is stopped by a "
+        f"signal while the product has its turns of {STOPPED_TURN_S:g} s"
+    )
+    return [
+        plain,
+        _tool("ONNX Runtime, loop over its C API, difference", (product, onnx, rounds), loop, said),
+        _tool("LiteRT, its own benchmark tool, difference", (product, lite, rounds), tool, told),
+    ]
 
 
-def _litert(product: Product, bundle: Path, folder: Path, rounds: int) -> Claim:
-    name = "LiteRT, its own benchmark tool, difference"
+def _tool(
+    name: str,
+    what: tuple[Product, Path, int],
+    found: Callable[[], Callable[[], Talking | Stopped]],
+    said: str,
+) -> Claim:
+    product, bundle, rounds = what
     try:
-        expected_ns = infer_ns(product.once(bundle))
-        found = _rounds(product, bundle, lambda: litert_tool_ns(bundle, folder, expected_ns), rounds)
+        return tool_claim(name, _rounds(product, bundle, found(), rounds), said)
     except NoTool as exc:
         return not_measured(name, "%", f"<= {MOST_TOOL_PERCENT:g}", str(exc))
-    return tool_claim(name, found, f"{LITERT_TOOL}, one thread; it rounds to 0.01 ms, and copies no tensors")
 
 
-def _rounds(product: Product, bundle: Path, peer: Callable[[], float], rounds: int) -> Rounds:
-    return interleaved(lambda: infer_ns(product.once(bundle)), peer, rounds)
+def _rounds(product: Product, bundle: Path, start: Callable[[], Talking | Stopped], rounds: int) -> Rounds:
+    return [_round(product, bundle, start, number) for number in range(rounds)]
+
+
+def _round(product: Product, bundle: Path, start: Callable[[], Talking | Stopped], number: int) -> tuple[float, float]:
+    """Take a round: a fresh process of either, in turns. A peer that tells each turn is compared turn by turn."""
+    with contextlib.closing(start()) as peer:
+        peer.ready()
+        if isinstance(peer, Talking):
+            ours = block_medians(product.beside(bundle, peer, number), "infer_ns")
+            theirs = peer.medians_ns()
+            return math.exp(round_log_ratio(theirs, ours)), statistics.median(theirs)
+        whole = infer_ns(product.beside(bundle, peer, number, round(STOPPED_TURN_S / BLOCK_S)))
+        (median_ns,) = peer.medians_ns()
+        return whole / median_ns, median_ns
 
 
 def plain_claim(rounds: Rounds) -> Claim:
     """Return the claim on the product's inference time against a plain loop's: within max(1 %, 10 us)."""
-    ours, theirs = medians(rounds)
+    ratio, theirs = middle(rounds)
     limit_us = max(MOST_RATIO * theirs, LEAST_NS) / 1e3
     how = f"leaf_outline, {_text(rounds)}; the limit is the larger of 1 % and 10 us"
-    return at_most("plain loop around session.run, difference", abs(ours - theirs) / 1e3, round(limit_us, 3), "us", how)
+    off_us = abs(ratio - 1) * theirs / 1e3
+    return at_most("plain loop around session.run, difference", off_us, round(limit_us, 3), "us", how)
 
 
 def tool_claim(name: str, rounds: Rounds, said: str) -> Claim:
     """Return the claim on the product's inference time against a tool's: within 2 %."""
-    ours, theirs = medians(rounds)
     how = f"leaf_outline, {_text(rounds)}; {said}"
-    return at_most(name, 100 * abs(ours / theirs - 1), MOST_TOOL_PERCENT, "%", how)
+    return at_most(name, 100 * abs(middle(rounds)[0] - 1), MOST_TOOL_PERCENT, "%", how)
 
 
-def medians(rounds: Rounds) -> tuple[float, float]:
-    """Return the median over the processes of either side."""
-    ours, theirs = zip(*rounds, strict=True)
-    return statistics.median(ours), statistics.median(theirs)
+def middle(rounds: Rounds) -> tuple[float, float]:
+    """Return the ratio over all rounds, and the median of what the peer found [ns]."""
+    ratios, theirs = zip(*rounds, strict=True)
+    return statistics.geometric_mean(ratios), statistics.median(theirs)
 
 
 def _text(rounds: Rounds) -> str:
-    ours, theirs = medians(rounds)
-    spreads = [100 * (max(side) / min(side) - 1) for side in zip(*rounds, strict=True)]
+    ratio, theirs = middle(rounds)
+    found = [each for _, each in rounds]
+    bounds = log_interval([each for each, _ in rounds])[1:] if len(rounds) > 1 else (0.0, math.inf)
     return (
-        f"product {ours / 1e6:.4f} ms, the other {theirs / 1e6:.4f} ms ({100 * (ours / theirs - 1):+.2f} %): medians "
-        f"of {len(rounds)} processes a side, interleaved, which spread by {spreads[0]:.1f} and {spreads[1]:.1f} %"
+        f"product {ratio * theirs / 1e6:.4f} ms, the other {theirs / 1e6:.4f} ms ({100 * (ratio - 1):+.2f} %, 95 % "
+        f"bounds {100 * (bounds[0] - 1):+.2f} to {100 * (bounds[1] - 1):+.2f} %): {len(rounds)} rounds of a fresh "
+        f"process a side that take turns on one core; the other's medians spread by "
+        f"{100 * (max(found) / min(found) - 1):.1f} %"
     )

@@ -1,20 +1,37 @@
-"""A plain loop around ONNX Runtime's `session.run`, as somebody without this project would write it.
+"""A plain loop around ONNX Runtime's `session.run`, as somebody without this project would write it; it takes turns.
 
-    python plain_loop.py MODEL INPUTS WARM_S TIMED_S        prints {"median_ns": …, "runs": …}
+    python plain_loop.py MODEL INPUTS WARM_S REWARM_S TURN_S TIMED_S
 
-It uses nothing of the product.
+It warms up and prints `ready`. At each line `go` it runs for REWARM_S, which does not count, then for TURN_S, and
+prints `over`, or `enough` once it has timed for TIMED_S in all. At any other line, or none, it prints the median of
+each turn, {"medians_ns": […]}, and ends. It uses nothing of the product.
 """
 
+import itertools
 import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
 
 
-def main(model: str, inputs: str, warm_s: float, timed_s: float) -> None:
-    """Warm up, then time every call."""
+def main(model: str, inputs: str, *seconds: str) -> None:
+    """Warm up, then time every call of each turn."""
+    warm_s, rewarm_s, turn_s, timed_s = map(float, seconds)
+    run = _opened(model, inputs)
+    _spend(run, warm_s)
+    print("ready", flush=True)
+    medians_ns, spent_s = list[float](), 0.0
+    while sys.stdin.readline() == "go\n":
+        _spend(run, rewarm_s)
+        start = time.perf_counter()
+        medians_ns.append(statistics.median(_spend(run, turn_s)))
+        spent_s += time.perf_counter() - start
+        print("over" if spent_s < timed_s else "enough", flush=True)
+    print(json.dumps({"medians_ns": medians_ns}))
+
+
+def _opened(model: str, inputs: str) -> Callable[[], int]:
     import numpy as np
     import onnxruntime
 
@@ -23,21 +40,24 @@ def main(model: str, inputs: str, warm_s: float, timed_s: float) -> None:
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    rows = [np.ascontiguousarray(row[None]) for row in np.load(inputs)]
-    _spend(session, name, rows, warm_s)
-    spent_ns = _spend(session, name, rows, timed_s)
-    print(json.dumps({"median_ns": statistics.median(spent_ns), "runs": len(spent_ns)}))
+    rows = itertools.cycle([np.ascontiguousarray(row[None]) for row in np.load(inputs)])
+
+    def run() -> int:
+        row = next(rows)
+        start = time.perf_counter_ns()
+        session.run(None, {name: row})
+        return time.perf_counter_ns() - start
+
+    return run
 
 
-def _spend(session: Any, name: str, rows: Sequence[Any], seconds: float) -> list[int]:
-    spent_ns, ends = list[int](), time.perf_counter() + seconds
+def _spend(run: Callable[[], int], seconds: float) -> list[int]:
+    ends = time.perf_counter() + seconds
+    spent_ns = [run()]
     while time.perf_counter() < ends:
-        for row in rows:
-            start = time.perf_counter_ns()
-            session.run(None, {name: row})
-            spent_ns.append(time.perf_counter_ns() - start)
+        spent_ns.append(run())
     return spent_ns
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))
+    main(*sys.argv[1:])

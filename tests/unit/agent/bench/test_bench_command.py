@@ -14,7 +14,7 @@ from agent.bench.comparing import compare_records
 from agent.bench.progress import shown
 from agent.bench.saved import save
 from agent.cli.bench import _check_verdict, command
-from agent.errors import ConfigurationError, NoVerdict, Slower
+from agent.errors import ConfigurationError, NoVerdict, Slower, SpeedVoid
 from agent.measure.session import MeasureContext
 from agent.warm import ensure_warm
 from tests.unit.agent.bench.bench_kit import VOID, steady
@@ -211,3 +211,19 @@ def test_every_option_is_in_the_help() -> None:
     context = click.Context(command)
     assert {"scenario", "threads", "batch", "other", "out", "profile"} <= {each.name for each in command.params}
     assert "16 where there is no verdict" in " ".join(command.get_help(context).split())
+
+
+def test_a_speed_that_is_not_valid_is_printed_and_has_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kit.write_bundle(tmp_path / "b")
+    void, good = steady(10**6, flags=(VOID,)), steady(10**6)
+    monkeypatch.setattr("agent.bench.bench", lambda *_: void)
+    found = run(tmp_path / "b")
+    assert isinstance(found.exception, SpeedVoid)
+    assert found.exception.exit_code == 16
+    assert "NOT VALID: probe_invalid" in found.stdout
+    for records, ends in (([void, good], 0), ([void, void], 16)):
+        monkeypatch.setattr("agent.bench.bench_points", lambda *_, kept=records: kept)
+        swept = run(tmp_path / "b", "--threads", "1,2")
+        assert getattr(swept.exception, "exit_code", swept.exit_code) == ends, swept.output

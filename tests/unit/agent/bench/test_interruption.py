@@ -39,7 +39,8 @@ def test_signals_are_given_back() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+# That both signals come to the same is tested above, in this process.
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_what_was_measured_until_then_is_in_the_file(tmp_path: Path, number: signal.Signals) -> None:
     """A real command in a process of its own, since only that has signals: some seconds."""
     ensure_warm()

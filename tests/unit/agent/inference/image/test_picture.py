@@ -52,6 +52,30 @@ def test_forms_of_a_png() -> None:
     assert decoded(palette).tolist() == np.asarray(pillow.open(io.BytesIO(palette)).convert("RGB")).tolist()
 
 
+def png_of_rows(rows: list[bytes], size: tuple[int, int], interlaced: bool) -> bytes:
+    head = struct.pack(">IIBBBBB", size[1], size[0], 8, 2, 0, 0, int(interlaced))
+    content = zlib.compress(b"".join(b"\0" + row for row in rows))
+    halves = content[: len(content) // 2], content[len(content) // 2 :]
+    parts = [chunk(b"IHDR", head), *(chunk(b"IDAT", half) for half in halves), chunk(b"IEND", b"")]
+    return png.START + b"".join(parts)
+
+
+@pytest.mark.usefixtures("decoder")
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (9, 3), (200, 160)])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_with_too_few_rows_is_refused(size: tuple[int, int], interlaced: bool) -> None:
+    """Written by hand: all sums are right, and the stream of pixels is whole in itself."""
+    pixels = kit.picture(*size)
+    steps = png.PASSES if interlaced else ((0, 0, 1, 1),)
+    seen = [pixels[row::down, column::right] for row, column, down, right in steps]
+    rows = [row.tobytes() for part in seen for row in part if row.size]
+    assert decoded(png_of_rows(rows, size, interlaced)).tolist() == pixels.tolist()
+    with pytest.raises(BadQuery):
+        decoded(png_of_rows(rows[:-1], size, interlaced))
+    with pytest.raises(BadQuery):
+        decoded(png_of_rows([*rows[:-1], rows[-1][:-1]], size, interlaced))
+
+
 @pytest.mark.usefixtures("decoder")
 def test_of_sixteen_bits_the_high_byte_is_taken() -> None:
     pixels = (kit.picture(4, 5).astype(np.uint16) << 8) + 200
