@@ -23,6 +23,12 @@ class GoalFields(Section):
     """Classification: largest share of samples that may be lost against the fp32 control, e.g. 0.025 (2.5 points)."""
     max_r2_drop: float | None = Field(default=None, ge=0, le=1)
     """Regression: largest loss of R2 against the fp32 control."""
+    max_attacked_drop_ratio: float | None = Field(default=None, ge=0, lt=1)
+    """Classification: largest share of samples that may be lost against the fp32 control, both under attack (PGD, each
+    through its own graph). Needs `attack_epsilon`, and the converter environment `torch`; variants that are not ONNX
+    cannot be attacked, and do not keep it."""
+    attack_epsilon: float | None = Field(default=None, gt=0)
+    """The largest change of an input value under attack, in the unit of the prepared input."""
     decide_on: Literal["bound", "point_estimate"] = "bound"
     """`bound`: the upper confidence bound of the loss must keep the limit. `point_estimate`: the loss seen must."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
@@ -59,6 +65,10 @@ class Goals(GoalFields):
             raise ValueError(
                 "no finite evaluation set proves a loss of 0: raise the limit, or set decide_on: point_estimate"
             )
+        if (self.max_attacked_drop_ratio is None) != (self.attack_epsilon is None):
+            raise ValueError("max_attacked_drop_ratio and attack_epsilon go together: set both, or neither")
+        if self.decide_on == "bound" and self.max_attacked_drop_ratio == 0:
+            raise ValueError("max_attacked_drop_ratio: no finite evaluation set proves a loss of 0: raise it")
         if len(set(self.minimise)) != len(self.minimise):
             raise ValueError("minimise names a criterion twice")
         return self

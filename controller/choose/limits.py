@@ -10,6 +10,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.choose import attacked
 from controller.choose.goals import Goals
 from controller.choose.intervals.smallest import smallest_visible
 from controller.choose.measured import Judgement, Measured
@@ -117,7 +118,7 @@ def judge(goals: Goals, control: Measured, candidate: Measured) -> Judged:
         candidate.variant,
         loss=loss,
         speed_up=fleet_speed_up(before, after),
-        violations=(*_accuracy(goals, loss), *violations),
+        violations=(*_accuracy(goals, loss), *_under_attack(goals, control, candidate), *violations),
     )
 
 
@@ -169,6 +170,11 @@ def _accuracy(goals: Goals, loss: LossBound | None) -> list[Violation]:
     unit = "points" if name == "max_accuracy_drop_ratio" else "R2"
     excess = value / goals.largest_loss if goals.largest_loss else inf
     return [Violation(name, f"{loss_text(loss, unit)}; the limit is {_shown(goals.largest_loss, unit)}", excess)]
+
+
+def _under_attack(goals: Goals, control: Measured, candidate: Measured) -> list[Violation]:
+    found = attacked.broken(goals, control, candidate)
+    return [] if found is None else [Violation(attacked.LIMIT, *found)]
 
 
 def _shown(value: float, unit: str) -> str:

@@ -97,13 +97,18 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class Measured:
-    """One variant in one class: its trials (one a device) and its sizes [bytes]."""
+    """One variant in one class: its trials (one a device) and its sizes [bytes].
+
+    `attacked`: its answers under attack, sample by sample; where there are none, `not_attacked` says why.
+    """
 
     variant: str
     bundle: str
     wire_bytes: int
     disk_bytes: int
     trials: tuple[TrialSummary, ...] = field(default=())
+    attacked: Judgement | None = None
+    not_attacked: str = ""
 
     @property
     def usable(self) -> tuple[TrialSummary, ...]:

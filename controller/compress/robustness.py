@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.compress.cache import PassCache, cache_key
 from controller.compress.channels import trace
@@ -38,14 +39,23 @@ _SOURCES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Robustness:
-    """right: how many answers are, by attack: `none`, `fgsm`, `pgd`. of: how many inputs. epsilon: the largest change
-    of a value, in the unit of the prepared input."""
+    """correct: which answers are right, shape (n,), by attack: `none`, `fgsm`, `pgd`; the inputs are those of every
+    variant. epsilon: the largest change of a value, in the unit of the prepared input."""
 
-    right: Mapping[str, int]
-    of: int
+    correct: Mapping[str, NDArray[np.bool_]]
     epsilon: float
+
+    @property
+    def right(self) -> dict[str, int]:
+        """How many answers are right, by attack."""
+        return {attack: int(np.sum(each)) for attack, each in self.correct.items()}
+
+    @property
+    def of(self) -> int:
+        """How many inputs were attacked."""
+        return len(self.correct["none"])
 
     def accuracy(self, attack: str) -> float:
         """Return the share of right answers, 0 to 1."""
@@ -78,7 +88,8 @@ def robustness(variant: Variant, samples: LabelledData, epsilon: float, cache: P
         "environment": required(ENVIRONMENT).versions,
     }
     facts = cache.get_or_make(cache_key(parts), lambda folder: _attacked(variant, samples, attacks, folder)).facts
-    return Robustness(facts["right"], facts["of"], epsilon)
+    correct = {attack: np.asarray(each, dtype=np.bool_) for attack, each in facts["right"].items()}
+    return Robustness(correct, epsilon)
 
 
 def _attacked(variant: Variant, samples: LabelledData, attacks: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -103,4 +114,4 @@ def _attacked(variant: Variant, samples: LabelledData, attacks: Mapping[str, Any
         result = run_worker(required(ENVIRONMENT), WORKER, order, place, Limits(threads=1))
     if result["outcome"] != "ok":
         raise UnusableModel(f"{variant.name}: {result['error']}")
-    return {"right": result["right"], "of": result["of"]}
+    return {"right": result["right"]}

@@ -17,6 +17,7 @@ from controller.fleet.views import DeviceView
 
 if TYPE_CHECKING:
     from controller.bundle.artifacts import Artifact
+    from controller.choose.measured import Judgement
     from controller.compress.evaluate import OfflineResult
     from controller.compress.variant import Variant
     from controller.models.samples import LabelledData
@@ -25,13 +26,22 @@ if TYPE_CHECKING:
     from controller.workspace import Workspace
 
 
+@dataclass(frozen=True)
+class Attacked:
+    """A variant's answers under attack; where there are none, why."""
+
+    judgement: "Judgement | None"
+    because: str = ""
+
+
 @dataclass
 class Made:
-    """What the stages made, in their order."""
+    """What the stages made, in their order. `attacked`: by a variant's name and epsilon."""
 
     variants: "list[Variant]" = field(default_factory=list)
     samples: "LabelledData | None" = None
     offline: "dict[str, OfflineResult]" = field(default_factory=dict)
+    attacked: dict[tuple[str, float], Attacked] = field(default_factory=dict)
     bundles: "dict[str, Artifact]" = field(default_factory=dict)
     evaluation: "Artifact | None" = None
 

@@ -62,14 +62,17 @@ def check_settings(settings: DeploySettings, samples: LabelledData) -> None:
     Raises:
         ConfigurationError: A limit of another kind than the model, or smaller than what so many samples can show; or
             samples of one class.
+        ConverterMissing: A limit under attack, without the environment in which attacks run.
     """
     from controller.choose.limits import check_classes, check_resolvable
+    from controller.deploy.stages.attacking import check_attacks
 
     for device_class in settings.classes:
         goals = settings.workload.goals_of(device_class.name)
         check_resolvable(goals, len(samples), settings.model.kind)
         if settings.model.kind == "classification":
             check_classes(goals, samples.labels)
+    check_attacks(settings, samples)
 
 
 def missing_classes(context: DeployContext, timeout_s: float) -> list[str]:

@@ -39,24 +39,25 @@ def _choose(context: DeployContext, device_class: str, views: list[TrialView]) -
     samples, evaluation = context.samples(), context.made.evaluation
     labels = Labels(samples.kind, samples.labels, evaluation.digest if evaluation else "")
     summaries = [summarise(view.record, labels) for view in views if view.record is not None]
-    measured = _measured(context, summaries)
+    goals = context.settings.workload.goals_of(device_class)
+    measured = _measured(context, summaries, goals.attack_epsilon)
     control = next((each for each in measured if _is_control(each)), None)
     if control is None:
         choice = Choice(
             None, "no device sent a record of the control: see `controller fleet show` and `controller trial list`"
         )
     else:
-        goals = context.settings.workload.goals_of(device_class)
         choice = choose(goals, control, [each for each in measured if each is not control])
     _write(context, device_class, choice, measured, views)
     return choice
 
 
-def _measured(context: DeployContext, summaries: list[TrialSummary]) -> list[Measured]:
+def _measured(context: DeployContext, summaries: list[TrialSummary], epsilon: float | None) -> list[Measured]:
     by_variant: dict[str, list[TrialSummary]] = {}
     for summary in summaries:
         by_variant.setdefault(summary.variant, []).append(summary)
-    bundles = context.made.bundles
+    bundles, attacked = context.made.bundles, context.made.attacked
+    under_attack = {name: attacked.get((name, epsilon)) for name in by_variant} if epsilon is not None else {}
     return [
         Measured(
             variant=name,
@@ -64,6 +65,8 @@ def _measured(context: DeployContext, summaries: list[TrialSummary]) -> list[Mea
             wire_bytes=bundles[name].ref.wire_bytes,
             disk_bytes=bundles[name].ref.size_bytes,
             trials=tuple(trials),
+            attacked=found.judgement if (found := under_attack.get(name)) is not None else None,
+            not_attacked=found.because if found is not None else "",
         )
         for name, trials in by_variant.items()
         if name in bundles
@@ -138,6 +141,7 @@ def measured_row(each: Measured, judged: Judged | None, kind: ModelKind) -> dict
         else {name: _finite(getattr(gain, name)) for name in ("ratio", "lower", "upper")},
         "score_name": score_name(kind),
         "score": min(scores, default=None),
+        "attacked": None if each.attacked is None else dict(each.attacked.metrics),
         "loss": None if loss is None else {"lost": _finite(loss.lost), "upper": _finite(loss.upper)},
         "peak_memory_bytes": each.peak_memory_bytes,
         "memory_by": next((trial.memory_by for trial in each.trials if trial.memory_by), None),

@@ -9,6 +9,7 @@ from typing import Any
 from controller.compress.evaluate import EvaluationContext, OfflineResult, evaluate
 from controller.compress.variant import Variant
 from controller.deploy.context import DeployContext
+from controller.deploy.stages.attacking import attack_all
 from controller.errors import UnusableModel
 from controller.models.samples import golden_inputs
 from controller.store import tables
@@ -40,6 +41,7 @@ def run(context: DeployContext) -> None:
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(one, made.variants[1:]))
+    attack_all(context)
 
 
 def offline_document(result: OfflineResult) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Order: `model` (`.onnx`, constants among the initialisers), `inputs` (`.npy`, prepared, shape (n, ...)), `labels`
 (`.npy`, class numbers), `classes`, `probabilities`, `attacks` (name -> `epsilon` and `steps`), `seed`, `threads`.
-Result: `right` (name -> how many; `none` for inputs as they are), `of`, `versions`.
+Result: `right` (name -> 1 or 0 for each input; `none` for inputs as they are), `of`, `versions`.
 """
 
 import sys
@@ -16,7 +16,7 @@ TOGETHER = 64
 
 
 def attack(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Attack and count.
+    """Attack, and say which answers are right.
 
     Raises:
         Unusable: No gradient goes through the graph.
@@ -32,11 +32,11 @@ def attack(order: Mapping[str, Any]) -> dict[str, Any]:
     inputs = torch.from_numpy(np.load(order["inputs"], allow_pickle=False))
     labels = torch.from_numpy(np.load(order["labels"], allow_pickle=False))
     right = {name: _right(network, inputs, labels, each, order) for name, each in order["attacks"].items()}
-    plain = _counted(network, inputs, labels)
+    plain = _which(network, inputs, labels)
     return {"right": {"none": plain, **right}, "of": len(labels), "versions": used_versions("torch", "onnx")}
 
 
-def _right(network: Any, inputs: Any, labels: Any, given: Mapping[str, Any], order: Mapping[str, Any]) -> int:
+def _right(network: Any, inputs: Any, labels: Any, given: Mapping[str, Any], order: Mapping[str, Any]) -> list[int]:
     import torch
 
     from controller.compress.training.attacks.methods import Attack
@@ -44,21 +44,21 @@ def _right(network: Any, inputs: Any, labels: Any, given: Mapping[str, Any], ord
 
     objective = Objective("classification", probabilities=order["probabilities"])
     method = Attack(given["epsilon"], given["steps"], float(inputs.min()), float(inputs.max()))
-    random, right = torch.Generator().manual_seed(order["seed"]), 0
+    random, right = torch.Generator().manual_seed(order["seed"]), list[int]()
     targets = torch.nn.functional.one_hot(labels.long(), order["classes"]).float()
     for rows in torch.arange(len(labels)).split(TOGETHER):
         aims = targets[rows]
         changed = method.on(inputs[rows], lambda x, aims=aims: objective.hard(network(x)[0], aims), random)  # type: ignore[misc, unused-ignore]
-        right += _counted(network, changed, labels[rows])
+        right += _which(network, changed, labels[rows])
     return right
 
 
-def _counted(network: Any, inputs: Any, labels: Any) -> int:
+def _which(network: Any, inputs: Any, labels: Any) -> list[int]:
     import torch
 
     with torch.no_grad():
         answers = [network(part)[0].argmax(dim=1) for part in inputs.split(TOGETHER)]
-    return int((torch.cat(answers) == labels).sum())
+    return [int(each) for each in torch.cat(answers) == labels]
 
 
 if __name__ == "__main__":
