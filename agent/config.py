@@ -61,6 +61,7 @@ class AgentConfig(Strict):
     threads: int = Field(default=1, ge=1, le=256)
     engines_allowed: tuple[str, ...] | None = None
     memory_cap_bytes: int | None = Field(default=None, ge=16 * 1024 * 1024)
+    artifacts_limit_bytes: int | None = Field(default=None, ge=1024 * 1024)
     emulated: bool = False
     metrics_interval_s: float = Field(default=60.0, ge=0.5, le=3600)
     host_lock: Path | None = None

@@ -58,9 +58,10 @@ from agent.update.workload import Device, Workload
 from wire.claim import Claimed
 from wire.device_state import State
 from wire.errors import WireError
+from wire.presence import Traffic
 from wire.raw import RawRequest
 from wire.trial import Plan
-from wire.update import Desired
+from wire.update import Desired, Have
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +95,14 @@ class Daemon:
         self._cap_by = cap_kind() if config.memory_cap_bytes is not None else None
         self._loop = Loop()
         self._documents = Documents(self._loop)
-        self._store = ArtifactStore(config.state_dir)
+        self._store = ArtifactStore(config.state_dir, config.artifacts_limit_bytes)
         will = presence(config, self._identity, self._version, False)
         self._link = Link(config.broker, password, will, lambda inbound: self._loop.post(partial(self._hear, inbound)))
         self._channel = BrokerChannel(self._link, config.fleet)
         self._reporter = Reporter(config, self._identity, self._version, self._link)
-        self._downloads = Downloads(config.device, self._store, self._channel, self._loop, self._corrupted)
+        self._downloads = Downloads(
+            config.device, self._store, self._channel, self._loop, self._corrupted, on_fetched=self._fetched
+        )
         captured = [name for name, served in config.serve.workloads.items() if served.capture is not None]
         outbox, sends = SampleOutbox(config.state_dir, captured), self._reporter.send_sample
         self._samples = SampleSender(
@@ -243,6 +246,12 @@ class Daemon:
     def _corrupted(self, artifact: str, chunk: str) -> None:
         detail = f"chunk {chunk[:12]} of {artifact[:12]} arrived damaged and is asked for again"
         self._reporter.tell(None, Tell("agent", 0, reason="chunk_corrupted", detail=detail))
+
+    def _fetched(self, artifact: str, have: Have) -> None:
+        received, reused = have.received_bytes or 0, have.reused_bytes or 0
+        traffic = Traffic(artifact=artifact, received_bytes=received, reused_bytes=reused)
+        detail = f"{artifact[:12]}: {received} bytes received, {reused} were here"
+        self._reporter.tell(None, Tell("agent", 0, reason="fetched", detail=detail, traffic=traffic))
 
     # --- workloads ------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,9 @@ class Inventory(Message):
     """What a device has; retained.
 
     `labels` come from the agent's configuration, and a fleet file may match on them. `emulated` is true where limits
-    are imposed by configuration and not by the hardware; every output that shows such a device says so. `sandbox` says
+    are imposed by configuration and not by the hardware; every output that shows such a device says so. `simulated` is
+    true where there is no device at all, and every number was drawn from a model; such a device is `emulated` too, for
+    readers that do not know the field. `sandbox` says
     what workers can be held by (`network`, `files`, `user`), `kernels` how they load pre- and post-processing.
     `broken_engines` are installed and cannot be loaded, each with the reason; they are not among `engines`.
     """
@@ -77,6 +79,7 @@ class Inventory(Message):
     disk_free_bytes: int = Field(ge=0)
     labels: dict[str, str] = Field(default_factory=dict, max_length=64)
     emulated: bool = False
+    simulated: bool = False
     host_id: str = Field(default="", max_length=64)
     workloads: tuple[Name, ...] = Field(default=(), max_length=64)
     sandbox: dict[str, str] = Field(default_factory=dict, max_length=16)
@@ -84,8 +87,16 @@ class Inventory(Message):
     broken_engines: dict[str, ShortText] = Field(default_factory=dict, max_length=32)
 
 
+class Traffic(Message):
+    """What one artifact took: see `Have`."""
+
+    artifact: Digest
+    received_bytes: int = Field(ge=0)
+    reused_bytes: int = Field(ge=0)
+
+
 class Event(Message):
-    """Something happened: a state change with its cause, or a refusal."""
+    """Something happened: a state change with its cause, or a refusal. `traffic` comes with the reason `fetched`."""
 
     fleet: Name
     device: Name
@@ -96,6 +107,7 @@ class Event(Message):
     new: State | None = None
     reason: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,63}$")
     detail: ShortText = ""
+    traffic: Traffic | None = None
     boot_id: str = Field(max_length=64)
     seq: int = Field(ge=0)
     at_s: float = Field(ge=0)

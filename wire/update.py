@@ -58,11 +58,18 @@ class Desired(Message):
 
 
 class Have(Message):
-    """Progress of a download."""
+    """Progress of a download.
+
+    `wire_bytes` are those of the chunks that are here. `received_bytes` came over the network for this artifact: index
+    pieces, and what came twice, damaged or because others asked, included. `reused_bytes` need not come, since the
+    device had the chunks. Both null in reports of agents that do not know them.
+    """
 
     chunks: int = Field(ge=0)
     of_chunks: int = Field(ge=0)
     wire_bytes: int = Field(ge=0)
+    received_bytes: int | None = Field(default=None, ge=0)
+    reused_bytes: int | None = Field(default=None, ge=0)
 
 
 ErrorClass = Literal["incompatible", "retryable", "terminal", "refused"]

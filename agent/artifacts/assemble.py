@@ -15,15 +15,19 @@ from typing import BinaryIO
 import zstandard
 from pydantic import TypeAdapter, ValidationError
 
-from agent.artifacts.incoming import BadIndex, Incoming
+from agent.artifacts.held import read_held, record_of, write_record
+from agent.artifacts.incoming import Incoming
+from agent.artifacts.indexes import BadIndex
 from agent.artifacts.store import ArtifactStore
 from agent.device.durable import disk_errors, sync_folder, write_synced
 from agent.errors import AgentError, BadBundle
-from wire.artifact import MANIFEST_PATH, Chunk, ChunkIndex, FileEntry
+from wire.artifact import LARGEST_CHUNK_PLAIN_BYTES, MANIFEST_PATH, Chunk, ChunkIndex, FileEntry
 from wire.canonical import sha256_hex
 from wire.manifest import LARGEST_MANIFEST_BYTES, BundleManifest, DatasetManifest, Manifest
 
-LARGEST_ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
+LARGEST_ZSTD_WINDOW_BYTES = LARGEST_CHUNK_PLAIN_BYTES
+"""A frame that asks for more memory than its chunk may hold is refused before it is given any."""
+
 _MANIFEST: TypeAdapter[BundleManifest | DatasetManifest] = TypeAdapter(Manifest)
 
 
@@ -79,8 +83,20 @@ def assemble(incoming: Incoming, store: ArtifactStore) -> Assembled:
     folder = incoming.folder / "files"
     shutil.rmtree(folder, ignore_errors=True)
     with disk_errors(folder):
-        manifest = _write_files(incoming, incoming.index, folder)
+        manifest = _written(incoming, incoming.index, folder)
         return Assembled(store.adopt(digest, folder), manifest)
+
+
+def _written(incoming: Incoming, index: ChunkIndex, folder: Path) -> BundleManifest | DatasetManifest:
+    """Write the files. What another artifact lent is not believed where the sum is wrong: it is fetched instead."""
+    try:
+        return _write_files(incoming, index, folder)
+    except BadBundle as exc:
+        lent = [chunk.id for chunk in index.chunks if incoming.held(chunk.id) is not None]
+        if not lent:
+            raise
+        detail = f"{index.artifact[:12]} does not fit together with {len(lent)} chunks of other artifacts: {exc}"
+        raise DamagedChunks(detail, lent) from exc
 
 
 def _verified_again(folder: Path, digest: str, store: ArtifactStore) -> Assembled:
@@ -98,9 +114,14 @@ def _verified_again(folder: Path, digest: str, store: ArtifactStore) -> Assemble
 
 def _refuse_damaged(incoming: Incoming, index: ChunkIndex) -> None:
     ids = dict.fromkeys(chunk.id for chunk in index.chunks)
-    damaged = [chunk for chunk in ids if not _holds(incoming.chunk_path(chunk), chunk)]
+    damaged = [chunk for chunk in ids if not _is_here(incoming, chunk)]
     if damaged:
         raise DamagedChunks(f"{len(damaged)} chunks of {index.artifact[:12]} are damaged on the disk", damaged)
+
+
+def _is_here(incoming: Incoming, chunk: str) -> bool:
+    held = incoming.held(chunk)
+    return _holds(incoming.chunk_path(chunk), chunk) if held is None else read_held(held) is not None
 
 
 def _holds(path: Path, digest: str) -> bool:
@@ -111,7 +132,8 @@ def _holds(path: Path, digest: str) -> bool:
 
 
 def _write_files(incoming: Incoming, index: ChunkIndex, folder: Path) -> BundleManifest | DatasetManifest:
-    stream = _Stream(_plain(chunk, incoming.chunk_path(chunk.id)) for chunk in index.chunks)
+    digests: list[str] = []
+    stream = _Stream(_plain_chunks(incoming, index, digests))
     if index.manifest_bytes > LARGEST_MANIFEST_BYTES:
         raise BadBundle(f"a manifest of {index.manifest_bytes} bytes is refused: at most {LARGEST_MANIFEST_BYTES}")
     content = b"".join(stream.take(index.manifest_bytes))
@@ -121,6 +143,7 @@ def _write_files(incoming: Incoming, index: ChunkIndex, folder: Path) -> BundleM
     folder.mkdir(parents=True)
     for entry in index.files:
         _write_file(folder, entry, stream)
+    write_record(folder, record_of(index, digests))
     write_synced(folder / MANIFEST_PATH, content)
     for inner in sorted({path.parent for path in folder.rglob("*")} | {folder}):
         sync_folder(inner)
@@ -162,6 +185,18 @@ def _checked_manifest(content: bytes, digest: str) -> BundleManifest | DatasetMa
         fault = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in fault["loc"]) or "document"
         raise BadBundle(f"manifest of {digest[:12]}: {where}: {fault['msg']}") from exc
+
+
+def _plain_chunks(incoming: Incoming, index: ChunkIndex, digests: list[str]) -> Iterator[bytes]:
+    """Yield each chunk's plain bytes, and put their digests into `digests`."""
+    for chunk in index.chunks:
+        held = incoming.held(chunk.id)
+        plain = read_held(held) if held is not None else _plain(chunk, incoming.chunk_path(chunk.id))
+        if plain is None:
+            raise DamagedChunks(f"chunk {chunk.id[:12]} was damaged on the disk a moment ago", [chunk.id])
+        is_plain = held is None and chunk.encoding == "raw"  # then its name was verified, and is the digest
+        digests.append(held.sha256 if held is not None else chunk.id if is_plain else sha256_hex(plain))
+        yield plain
 
 
 def _plain(chunk: Chunk, path: Path) -> bytes:

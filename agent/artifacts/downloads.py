@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.artifacts.assemble import Assembled, DamagedChunks, assemble
-from agent.artifacts.incoming import BadIndex, Incoming, discard
+from agent.artifacts.incoming import Incoming, discard
+from agent.artifacts.indexes import BadIndex
 from agent.artifacts.store import ArtifactStore
 from agent.errors import AgentError, BadBundle, DiskFull
 from agent.loop import Loop
@@ -36,21 +37,40 @@ class Downloads:
     """What is under way. All methods belong to the consumer thread; answers come through it, never at once."""
 
     def __init__(
-        self, device: str, store: ArtifactStore, channel: Channel, loop: Loop, on_corrupt: Callable[[str, str], None]
+        self,
+        device: str,
+        store: ArtifactStore,
+        channel: Channel,
+        loop: Loop,
+        on_corrupt: Callable[[str, str], None],
+        *,
+        on_fetched: Callable[[str, Have], None] = lambda *_: None,
     ) -> None:
+        """Have nothing under way.
+
+        Args:
+            device: Whose wants they are.
+            store: Where artifacts lie.
+            channel: How chunks come.
+            loop: Whose thread all answers come through.
+            on_corrupt: Told (artifact, chunk) for each that arrives damaged.
+            on_fetched: Told (artifact, what it took) when all chunks of one are here.
+        """
         self._device = device
         self._store = store
         self._channel = channel
         self._loop = loop
         self._on_corrupt = on_corrupt
+        self._on_fetched = on_fetched
         self._under_way: dict[str, _Waiting] = {}
         self._incoming: dict[str, Incoming] = {}
         self._assembling = threading.Lock()
 
     @property
     def digests(self) -> frozenset[str]:
-        """Artifacts that must not be collected now: they are fetched or assembled."""
-        return frozenset({*self._under_way, *self._incoming})
+        """Artifacts that must not be collected now: they are fetched or assembled, or lend chunks to such a one."""
+        lenders = (incoming.leans_on for incoming in self._incoming.values())
+        return frozenset({*self._under_way, *self._incoming}.union(*lenders))
 
     def fetch(self, who: str, ref: ArtifactRef, done: FetchDone, progress: Callable[[Have], None]) -> None:
         """Bring every chunk of `ref` to the disk; `done(error)` is called with null when they are safe there."""
@@ -99,7 +119,8 @@ class Downloads:
         self._under_way.clear()
 
     def _open_incoming(self, ref: ArtifactRef) -> Incoming:
-        incoming = Incoming(self._store.incoming(ref.digest), ref)
+        self._store.check_room(ref)
+        incoming = Incoming(self._store.incoming(ref.digest), ref, self._store)
         self._incoming[ref.digest] = incoming
         return incoming
 
@@ -126,6 +147,8 @@ class Downloads:
             incoming = self._incoming.pop(digest, None)
             if error.code == BadIndex.reason and incoming is not None:
                 discard(incoming.folder)
+        elif waiting is not None and digest in self._incoming:
+            self._on_fetched(digest, self._incoming[digest].have())
         for done in waiting.done.values() if waiting else ():
             done(error)
 
@@ -155,6 +178,7 @@ class Downloads:
     ) -> None:
         self._incoming.pop(incoming.ref.digest, None)
         if damaged:
+            self._store.forget_held([held for chunk in damaged if (held := incoming.held(chunk))], damaged)
             incoming.forget(damaged)
         elif isinstance(answer, Assembled) or answer.error_class == "terminal":
             discard(incoming.folder)

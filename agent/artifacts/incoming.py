@@ -1,44 +1,58 @@
 """What has arrived of one artifact: index pieces and chunks on the disk, and the bitmap of those that are safe there.
 
-Decides: what counts as arrived (its digest holds, then it is synced, then its bit is set), and what is missing after a
-power cut. Leaves out: asking for it (`agent/update/fetch.py`) and putting it together (`assemble.py`).
+Decides: what counts as arrived (its digest holds, then it is synced, then its bit is set), what need not come because
+the device has it from elsewhere, and what is missing after a power cut. Leaves out: asking for it
+(`agent/update/fetch.py`) and putting it together (`assemble.py`).
+
+A chunk that a complete artifact holds is left there and read when the new one is put together; it has no bit, and is
+looked for anew after a restart. One that another download brought gets a second name here (a hard link).
 """
 
 import base64
+import errno
 import json
 import os
 import shutil
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
+from agent.artifacts.held import Held
+from agent.artifacts.indexes import BadIndex, check_proportion, checked_index
 from agent.device.durable import disk_errors, sync_folder, write_durably
-from agent.errors import AgentError
 from wire.artifact import ArtifactRef, Chunk, ChunkIndex
-from wire.base import decode
 from wire.canonical import canonical_json, sha256_hex
-from wire.errors import WireError
 from wire.update import Have
 
 BITMAP_NAME = "bitmap"
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK})
 
 
-class BadIndex(AgentError):
-    """An artifact's index, whose pieces the signed document names, does not describe that artifact."""
+class Elsewhere(Protocol):
+    """What else lies on the device: `agent/artifacts/store.py`."""
 
-    reason = "bad_index"
-    exit_code = 5
+    def held(self, wanted: Collection[str]) -> Mapping[str, Held]:
+        """Return which chunks complete artifacts hold."""
+
+    def arrived(self, wanted: Collection[str], folder: Path) -> Iterator[tuple[str, Path]]:
+        """Yield chunks that other downloads than the one in `folder` have brought, and where they lie."""
 
 
 class Incoming:
     """One artifact under way, in a folder of its own. Opening it again goes on where the bitmap says."""
 
-    def __init__(self, folder: Path, ref: ArtifactRef) -> None:
+    def __init__(self, folder: Path, ref: ArtifactRef, elsewhere: Elsewhere | None = None) -> None:
         """Open the folder.
 
+        Args:
+            folder: Made where it is not there.
+            ref: What the signed document says.
+            elsewhere: Where chunks may lie that need not come; None: nowhere.
         Raises:
             DiskFull: No room even for the folder.
-            BadIndex: The pieces are all there and are no index of `ref`.
+            BadIndex: The pieces are all there and are no index of `ref`, or would be out of all proportion.
         """
+        check_proportion(ref)
         self.ref = ref
         self.folder = folder
         self._pieces: dict[str, bytes] = {}
@@ -48,6 +62,9 @@ class Incoming:
         self._positions: dict[str, list[int]] = {}
         self._safe: set[int] = set()
         self._written: dict[str, Path] = {}
+        self._elsewhere = elsewhere
+        self._held: dict[str, Held] = {}
+        self._received_bytes = self._linked_bytes = 0
         with disk_errors(folder):
             (folder / "chunks").mkdir(parents=True, exist_ok=True)
             (folder / "pieces").mkdir(exist_ok=True)
@@ -60,7 +77,16 @@ class Incoming:
 
     @property
     def complete(self) -> bool:
-        return self._index is not None and len(self._safe) == len(self._index.chunks)
+        return self._index is not None and len(self._safe) + self._held_places() == len(self._index.chunks)
+
+    @property
+    def leans_on(self) -> frozenset[str]:
+        """Artifacts of which parts are read when this one is put together."""
+        return frozenset(held.folder.name for held in self._held.values())
+
+    def held(self, chunk: str) -> Held | None:
+        """Return where a complete artifact holds `chunk`; None: it lies here, or nowhere."""
+        return self._held.get(chunk)
 
     def missing_pieces(self) -> list[str]:
         """Return the index pieces that are not here, in order, each once."""
@@ -69,7 +95,7 @@ class Incoming:
     def is_missing(self, chunk: str) -> bool:
         """Return whether `chunk` belongs to the artifact and is neither safe nor written."""
         places = self._positions.get(chunk)
-        return places is not None and places[0] not in self._safe and chunk not in self._written
+        return places is not None and not (places[0] in self._safe or chunk in self._written or chunk in self._held)
 
     def next_missing(self, most: int, skip: Container[str] = ()) -> list[int]:
         """Return up to `most` positions of missing chunks, lowest first, without those in `skip`.
@@ -86,12 +112,21 @@ class Incoming:
         return found
 
     def have(self) -> Have:
-        """Return the progress, written chunks included."""
+        """Return the progress, written chunks included, and what it took from the network and from this device."""
         chunks = self._index.chunks if self._index else ()
-        here = self._safe.union(*(self._positions[chunk] for chunk in self._written))
+        here = self._safe.union(*(self._positions[chunk] for chunk in (*self._written, *self._held)))
+        held_bytes = sum(chunks[self._positions[chunk][0]].wire_bytes for chunk in self._held)
         return Have(
-            chunks=len(here), of_chunks=len(chunks), wire_bytes=sum(chunks[position].wire_bytes for position in here)
+            chunks=len(here),
+            of_chunks=len(chunks),
+            wire_bytes=sum(chunks[position].wire_bytes for position in here),
+            received_bytes=self._received_bytes,
+            reused_bytes=held_bytes + self._linked_bytes,
         )
+
+    def count_received(self, size_bytes: int) -> None:
+        """Count what the network brought for this artifact, whatever became of it; kept with the next commit."""
+        self._received_bytes += size_bytes
 
     def add_piece(self, digest: str, payload: bytes) -> None:
         """Keep an index piece whose digest was verified; with the last one the index is read.
@@ -108,10 +143,16 @@ class Incoming:
         """Write a chunk whose digest was verified. It is safe only after `commit`.
 
         Raises:
+            BadIndex: The index gives it another length.
             DiskFull: No room.
         """
+        assert self._index is not None
+        promised = self._index.chunks[self._positions[chunk][0]].wire_bytes
+        if len(payload) != promised:
+            raise BadIndex(f"chunk {chunk[:12]} has {len(payload)} bytes, the index says {promised}")
         path = self.chunk_path(chunk)
         with disk_errors(path):
+            path.unlink(missing_ok=True)  # it may be another download's too
             path.write_bytes(payload)
         self._written[chunk] = path
 
@@ -134,6 +175,7 @@ class Incoming:
     def forget(self, chunks: list[str]) -> None:
         """Clear the bits of chunks that turned out to be damaged on the disk, so that they are asked for again."""
         gone = {position for chunk in chunks for position in self._positions.get(chunk, ())}
+        self._held = {chunk: held for chunk, held in self._held.items() if chunk not in chunks}
         self._write_bitmap(self._safe - gone)
         self._safe -= gone
         self._lowest = 0
@@ -143,7 +185,7 @@ class Incoming:
 
     def _candidates(self) -> Iterator[int]:
         """Yield positions from the lowest that is not safe: what lies below is never looked at again."""
-        while self._lowest < len(self._ids) and self._lowest in self._safe:
+        while self._lowest < len(self._ids) and (self._lowest in self._safe or self._ids[self._lowest] in self._held):
             self._lowest += 1
         return (place for place in range(self._lowest, len(self._ids)) if self._positions[self._ids[place]][0] == place)
 
@@ -158,18 +200,37 @@ class Incoming:
         if self._index is not None or self.missing_pieces():
             return
         content = b"".join(self._pieces[digest] for digest in self.ref.index)
-        self._index = _checked_index(self.ref, content)
+        self._index = checked_index(self.ref, content)
         self._pieces = {}
         self._ids = [chunk.id for chunk in self._index.chunks]
         for position, chunk in enumerate(self._index.chunks):
             self._positions.setdefault(chunk.id, []).append(position)
         self._safe = self._read_bitmap(self._index.chunks)
+        if self._elsewhere is not None:
+            self._look_around(self._elsewhere, self._index.chunks)
+
+    def _look_around(self, elsewhere: Elsewhere, chunks: tuple[Chunk, ...]) -> None:
+        """Find what need not come. What a download left is verified, as if it came from the network."""
+        missing = {chunk for chunk, places in self._positions.items() if places[0] not in self._safe}
+        for chunk, path in elsewhere.arrived(missing, self.folder):
+            if chunk not in self._written and _named_again(path, self.chunk_path(chunk)):
+                self._written[chunk] = self.chunk_path(chunk)
+                self._linked_bytes += chunks[self._positions[chunk][0]].wire_bytes
+        found = elsewhere.held(missing - self._written.keys()).items()
+        self.commit()
+        fits = {chunk: chunks[self._positions[chunk][0]].plain_bytes for chunk, _ in found}
+        self._held = {chunk: held for chunk, held in found if held.plain_bytes == fits[chunk]}
+
+    def _held_places(self) -> int:
+        return sum(len(self._positions[chunk]) for chunk in self._held)
 
     def _read_bitmap(self, chunks: tuple[Chunk, ...]) -> set[int]:
         try:
             document = json.loads((self.folder / BITMAP_NAME).read_bytes())
             same_cut = document["index"] == list(self.ref.index)
             bits = base64.b64decode(document["bits"], validate=True)
+            self._received_bytes = max(0, int(document.get("received_bytes", 0)))
+            self._linked_bytes = max(0, int(document.get("linked_bytes", 0)))
         except FileNotFoundError:
             return set()
         except (ValueError, KeyError, TypeError):
@@ -189,7 +250,12 @@ class Incoming:
 
     def _write_bitmap(self, safe: set[int]) -> None:
         assert self._index is not None
-        document = {"index": list(self.ref.index), "bits": bitmap(safe)}
+        document = {
+            "index": list(self.ref.index),
+            "bits": bitmap(safe),
+            "received_bytes": self._received_bytes,
+            "linked_bytes": self._linked_bytes,
+        }
         write_durably(self.folder / BITMAP_NAME, canonical_json(document))
 
 
@@ -206,20 +272,20 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked_index(ref: ArtifactRef, content: bytes) -> ChunkIndex:
-    """Refuse an index that is not this artifact's, or promises more bytes than the signed document does."""
-    if len(content) != ref.index_bytes:
-        raise BadIndex(f"the index of {ref.digest[:12]} has {len(content)} bytes, {ref.index_bytes} were signed")
-    try:
-        index = decode(ChunkIndex, content, ref.index_bytes)
-    except WireError as exc:
-        raise BadIndex(f"the index of {ref.digest[:12]} cannot be read: {exc}") from exc
-    if index.artifact != ref.digest:
-        raise BadIndex(f"the index is of {index.artifact[:12]}, the document asks for {ref.digest[:12]}")
-    plain = sum(chunk.plain_bytes for chunk in index.chunks)
-    if plain > ref.size_bytes + index.manifest_bytes:
-        raise BadIndex(f"{ref.digest[:12]}: {plain} bytes in the index, {ref.size_bytes} were signed")
-    return index
+def _named_again(path: Path, name: Path) -> bool:
+    """Give a chunk a second name, a copy where the disk has no hard links; False where it is damaged, or gone now."""
+    with disk_errors(name):
+        name.unlink(missing_ok=True)
+        try:
+            os.link(path, name)
+        except OSError as exc:
+            if exc.errno not in _NO_LINKS:
+                return False
+            shutil.copyfile(path, name)
+    if sha256_hex(name.read_bytes()) == name.name:
+        return True
+    name.unlink()
+    return False
 
 
 def _sync_file(path: Path) -> None:

@@ -113,6 +113,7 @@ class Reporter:
                 "new": tell.new,
                 "reason": tell.reason,
                 "detail": tell.detail[:2000],
+                "traffic": tell.traffic,
                 "boot_id": self._identity.boot_id,
                 "seq": self._identity.next_seq(),
                 "at_s": self._identity.now_s(),

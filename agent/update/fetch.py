@@ -9,10 +9,12 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from agent.artifacts.incoming import BadIndex, Incoming, bitmap
+from agent.artifacts.incoming import Incoming, bitmap
+from agent.artifacts.indexes import BadIndex
 from agent.errors import DiskFull
 from agent.loop import Timer
 from wire.artifact import ChunkIndex, Want
+from wire.base import LARGEST_PART_BYTES
 from wire.canonical import sha256_hex
 from wire.update import Have, ReportedError
 
@@ -28,10 +30,10 @@ LONGEST_SILENCE_S = 30.0
 class Channel(Protocol):
     """How wants go out and chunks come in."""
 
-    def listen(self, artifact: str, deliver: Callable[[str, bytes], None]) -> None:
+    def listen(self, artifact: str, deliver: Callable[[str, bytes], None], /) -> None:
         """Have `deliver(id, payload)` called for every piece and chunk of `artifact` that arrives."""
 
-    def unlisten(self, artifact: str) -> None:
+    def unlisten(self, artifact: str, /) -> None:
         """End that."""
 
     def want(self, want: Want) -> None:
@@ -41,7 +43,7 @@ class Channel(Protocol):
 class Timers(Protocol):
     """What a fetch needs of the loop."""
 
-    def after(self, delay_s: float, call: Callable[[], None]) -> Timer:
+    def after(self, delay_s: float, call: Callable[[], None], /) -> Timer:
         """Make `call` in `delay_s` seconds."""
 
 
@@ -114,10 +116,11 @@ class Fetch:
             self._end(ReportedError(code="disk_error", error_class="retryable", detail=str(exc)))
 
     def _take(self, digest: str, payload: bytes) -> None:
+        self._incoming.count_received(len(payload))  # also what others asked for, or comes twice: it was paid for
         is_piece = digest in self._incoming.missing_pieces()
         if not is_piece and not self._incoming.is_missing(digest):
             return
-        if sha256_hex(payload) != digest:
+        if len(payload) > LARGEST_PART_BYTES or sha256_hex(payload) != digest:
             self.corrupted += 1
             log.warning("%s of %s arrived damaged; it is asked for again", digest[:12], self._incoming.ref.digest[:12])
             self._on_corrupt(digest)

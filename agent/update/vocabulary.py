@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wire.artifact import ArtifactRef
 from wire.canonical import Digest
 from wire.device_state import BEFORE_SWITCH, State
+from wire.presence import Traffic
 from wire.update import Desired, Limits, ReportedError, Window
 
 SAVED_SCHEMA = 1
@@ -179,6 +180,7 @@ class Tell:
     new: State | None = None
     reason: str | None = None
     detail: str = ""
+    traffic: Traffic | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import zstandard
 
-from agent.artifacts.incoming import Incoming
+from agent.artifacts.incoming import Elsewhere, Incoming
 from agent.loop import Timer
 from agent.update.fetch import Fetch
 from wire.artifact import ArtifactRef, Chunk, ChunkIndex, FileEntry, Want
@@ -36,9 +36,24 @@ def cut(chunks: int = 40, chunk_bytes: int = 100, piece_bytes: int = 1500, seed:
     return cut_stream(manifest, entries, manifest + content, (chunk_bytes, piece_bytes))
 
 
+def changed(source: Cut, name: str | None) -> Cut:
+    """Return the data set under another name, with other bytes in the file `name`; the rest is as it was."""
+    dice = random.Random(99)
+    files = {each: dice.randbytes(len(old)) if each == name else old for each, old in source.files.items()}
+    entries = tuple(FileEntry(path=each, size_bytes=len(new), sha256=sha256_hex(new)) for each, new in files.items())
+    manifest = encode(DatasetManifest(name="ant", kind="regression", samples=3, files=entries))
+    return cut_stream(manifest, entries, manifest + b"".join(files.values()), (100, 1500))
+
+
 def cut_stream(manifest: bytes, entries: tuple[FileEntry, ...], stream: bytes, sizes: tuple[int, int]) -> Cut:
+    """Cut into chunks of at most so many bytes, none over the end of a file, and the index into pieces."""
     chunk_bytes, piece_bytes = sizes
-    plain = [stream[start : start + chunk_bytes] for start in range(0, len(stream), chunk_bytes)]
+    plain = []
+    start = 0
+    for size in (len(manifest), *(entry.size_bytes for entry in entries)):
+        end = start + size
+        plain += [stream[at : min(at + chunk_bytes, end)] for at in range(start, end, chunk_bytes)]
+        start = end
     sent = [zstandard.compress(each) if place % 2 else each for place, each in enumerate(plain)]
     chunks = tuple(
         Chunk(id=sha256_hex(out), wire_bytes=len(out), plain_bytes=len(raw), encoding="zstd" if place % 2 else "raw")
@@ -136,13 +151,14 @@ class Fetching:
 
     folder: Path
     channel: MemoryChannel
+    elsewhere: Elsewhere | None = None
     clock: HandClock = field(default_factory=HandClock)
     ends: list[ReportedError | None] = field(default_factory=list)
     progress: list[Have] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
 
     def begin(self) -> Fetch:
-        self.incoming = Incoming(self.folder, self.channel.source.ref)
+        self.incoming = Incoming(self.folder, self.channel.source.ref, self.elsewhere)
         self.fetch = Fetch(
             "dev-1",
             self.incoming,

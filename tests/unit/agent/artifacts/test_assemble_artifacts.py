@@ -6,7 +6,8 @@ import pytest
 import zstandard
 
 from agent.artifacts.assemble import Assembled, DamagedChunks, assemble, read_manifest
-from agent.artifacts.incoming import BadIndex, Incoming, bitmap
+from agent.artifacts.incoming import Incoming, bitmap
+from agent.artifacts.indexes import BadIndex
 from agent.artifacts.store import ArtifactStore
 from agent.errors import BadBundle
 from tests.unit.agent.artifacts.artifact_kit import Cut, Fetching, MemoryChannel, cut, cut_stream
@@ -92,16 +93,19 @@ def test_a_manifest_that_is_none_is_refused(store: ArtifactStore) -> None:
         assemble(fetched(store, _made(b'{"artifact":"poem"}', (entry,), b"x" * 50)), store)
 
 
-def test_a_small_chunk_cannot_fill_the_memory(store: ArtifactStore) -> None:
-    """A zstd bomb: 50 MB of zeros behind a chunk that promises 90 bytes."""
-    bomb = zstandard.compress(b"\0" * 50_000_000)
+@pytest.mark.parametrize(("window_log", "said"), [(17, "another number of bytes"), (26, "too much memory")])
+def test_a_small_chunk_cannot_fill_the_memory(store: ArtifactStore, window_log: int, said: str) -> None:
+    """A zstd bomb: 50 MB of zeros behind a chunk that promises 100 bytes; of it, or of its window, nothing is made."""
+    settings = zstandard.ZstdCompressionParameters.from_level(3, window_log=window_log)
+    bomb = zstandard.ZstdCompressor(compression_params=settings).compress(b"\0" * 50_000_000)
     whole = cut(chunks=12)
     chunk = Chunk(id=sha256_hex(bomb), wire_bytes=len(bomb), plain_bytes=100, encoding="zstd")
     index = whole.index.model_copy(update={"chunks": (chunk, *whole.index.chunks[1:])})
     content = encode(index)
-    ref = whole.ref.model_copy(update={"index": (sha256_hex(content),), "index_bytes": len(content)})
+    sizes = {"index_bytes": len(content), "wire_bytes": whole.ref.wire_bytes + len(bomb)}
+    ref = whole.ref.model_copy(update={"index": (sha256_hex(content),), **sizes})
     source = Cut(ref, index, {**whole.parts, chunk.id: bomb, sha256_hex(content): content}, {})
-    with pytest.raises(BadIndex, match="another number of bytes"):
+    with pytest.raises(BadIndex, match=said):
         assemble(fetched(store, source), store)
 
 

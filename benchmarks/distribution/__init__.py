@@ -1,0 +1,1 @@
+"""What distribution costs: bytes that a changed model moves."""
