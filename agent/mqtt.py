@@ -161,6 +161,11 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, in the background, for as long as it takes."""
+        self.prepare()
+        self._client.loop_start()
+
+    def prepare(self) -> None:
+        """Say where to connect, and as what; whoever runs the network connects."""
         broker = self._broker
         properties = _properties(
             PacketTypes.CONNECT,
@@ -170,7 +175,6 @@ class Link:
         self._client.connect_async(
             broker.host, broker.port, keepalive=broker.keepalive_s, clean_start=False, properties=properties
         )
-        self._client.loop_start()
 
     def stop(self, last_word: Presence) -> None:
         """Say that the device goes offline, then end the session's connection; the session itself stays."""
@@ -207,8 +211,7 @@ class Link:
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, password)
         self._set_tls(client)
-        properties = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=self._broker.will_delay_s)
-        client.will_set(self._topics.presence(will.device), encode(will), 1, True, properties)
+        self._set_will(client, will)
         client.reconnect_delay_set(1, LONGEST_RECONNECT_S)
         client.max_queued_messages_set(MOST_QUEUED)
         client.on_connect = self._connected
@@ -217,6 +220,10 @@ class Link:
         client.on_disconnect = self._disconnected
         client.on_message = self._arrived
         return client
+
+    def _set_will(self, client: paho.Client, will: Presence) -> None:
+        properties = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=self._broker.will_delay_s)
+        client.will_set(self._topics.presence(will.device), encode(will), 1, True, properties)
 
     def _set_tls(self, client: paho.Client) -> None:
         if self._broker.ca_file is None:

@@ -37,6 +37,7 @@ from controller.store import desired, devices, rollouts
 from controller.store.database import Store
 from controller.workspace import Workspace
 from wire.errors import WireError
+from wire.telemetry import Metrics
 from wire.topics import Topics
 from wire.trial import PlanPolicy, TrialRequest
 
@@ -71,6 +72,8 @@ class Service:
         self.clock = clock
         self.fleets: tuple[str, ...] = ()
         self.changes = Changes()
+        self.on_metrics: Callable[[Metrics], None] | None = None
+        """Called on the ingest thread with each metrics message that was stored."""
         self.leadership = Leadership(self.store, clock)
         self._retained = RetainedState(clock)
         self._ingest = Ingest(self.store, self.key, SampleFolder(workspace.samples), clock)
@@ -92,6 +95,11 @@ class Service:
     def owner(self) -> str:
         """This process's name as a leader and as an owner of deployments."""
         return self.leadership.owner
+
+    @property
+    def epoch(self) -> int:
+        """Epoch under which this process leads; 0 before it does."""
+        return self.leadership.epoch
 
     @property
     def connected(self) -> bool:
@@ -301,6 +309,10 @@ class Service:
             self._documents.acknowledge(fleet, device, (), samples)
         for answer in effects.claimed:
             self._documents.answer_claim(answer)
+        hear = self.on_metrics
+        if hear is not None:
+            for metrics in effects.metrics:
+                hear(metrics)
         for fleet, want in effects.wants:
             try:
                 self._chunks.add(fleet, want)

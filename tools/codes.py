@@ -16,7 +16,7 @@ from functools import cache
 
 from tools.source import ROOT, Source, sources
 
-PACKAGES = ("agent", "controller")
+PACKAGES = ("agent", "controller", "simulator")
 NAMES = frozenset({"code", "reason"})
 CALLED_AS = {("agent/daemon.py", "tell"): ("agent/supervise/serving.py", "_tell")}
 """(file, function) -> the file and the attribute under which that one keeps and calls it."""

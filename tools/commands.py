@@ -10,14 +10,15 @@ import click
 
 from agent.cli import entry as agent
 from controller.cli.entry import cli as controller
+from simulator.cli import entry as simulator
 
 WIDTH = 100
 
 PAGE = """\
 # Command lines
 
-What `--help` says, for every command. [Exit codes](exit-codes.md) are the same for both. Where the names `agent` and
-`controller` are taken, `thresher-agent` and `thresher-controller` are the same programs.
+What `--help` says, for every command. [Exit codes](exit-codes.md) are the same for all three. Where the names `agent`
+and `controller` are taken, `thresher-agent` and `thresher-controller` are the same programs.
 
 {note}
 {commands}
@@ -25,10 +26,10 @@ What `--help` says, for every command. [Exit codes](exit-codes.md) are the same 
 
 
 def page(note: str) -> str:
-    """Return the page of both command lines."""
+    """Return the page of all command lines."""
     sections = [
         f"## {' '.join(path)}\n\n```\n{help_of(path, command)}\n```\n"
-        for name, group in (("agent", agent), ("controller", controller))
+        for name, group in (("agent", agent), ("controller", controller), ("simulator", simulator))
         for path, command in walk(group, (name,))
     ]
     return PAGE.format(note=note, commands="\n".join(sections))

@@ -11,13 +11,15 @@ from tools.schemas import KINDS, Document, Key, free_keys, keys, meaning_of, mea
 PAGE = """\
 # Configuration
 
-Every key of the four YAML files. Unknown keys are refused with the file and the field; the controller names the line as
-well. In a path, `[]` stands for each entry of a list and `NAME` for a name of your own. Editors that know the YAML
-language server complete the files from their schemas: put `# yaml-language-server: $schema=PATH` on the first line.
+Every key of the YAML files that people write. Unknown keys are refused with the file and the field; the controller
+names the line as well. In a path, `[]` stands for each entry of a list and `NAME` for a name of your own. Editors that
+know the YAML language server complete the files from their schemas: put `# yaml-language-server: $schema=PATH` on the
+first line.
 
 Variables stand over the files: `THRESHER_BROKER_HOST`, `_PORT`, `_USERNAME`, `_PASSWORD_FILE`, `_CA_FILE` over the
 fleet file's `broker`, `THRESHER_AGENT_BROKER_USERNAME` and `THRESHER_AGENT_BROKER_PASSWORD` over the agent's;
-`THRESHER_HOME` is the workspace, `THRESHER_DATABASE_URL` another database than its SQLite file.
+`THRESHER_HOME` is the workspace, `THRESHER_DATABASE_URL` another database than its SQLite file. `THRESHER_HTTP` is
+`--http` of `controller serve`; `THRESHER_SIMULATOR_BROKER_PASSWORD` is the password of `simulator run`.
 
 {note}
 {sections}"""

@@ -34,12 +34,16 @@ CONVERTERS = {
 PROBES = {"probe/aarch64": ("3.11",)}
 """Wheels for `controller model probe`, of the `.in` beside each lock alone, without what those need."""
 
+WITHOUT = ("executorch",)
+"""Extras whose metadata asks for packages in vain: the `.overrides.in` beside the lock leaves those out. pip reads no
+overrides, so such a lock, which has all that is needed, is installed with --no-deps."""
+
 CPU_BUILDS = LOCKS / "torch-cpu.txt"
 """Digests of the CPU builds, which the registry does not carry; they are laid before the registry's."""
 
 HEADER = """\
 # {name}, Python {version}: every package with the digests of its files, written by `make lock`.
-#     pip install --require-hashes -r {path}
+#     pip install --require-hashes {how}-r {path}
 """
 TRAIN_NOTE = """\
 # torch: the first digest is that of the CPU build, which is preferred and all that is needed; the others are those of
@@ -90,7 +94,7 @@ def write_lock(name: str, version: str, upgrade: bool) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
     text = with_cpu_builds(path.read_text())
     note = TRAIN_NOTE if any(pin in text for pin, _ in cpu_builds()) else ""
-    head = HEADER.format(name=name, version=version, path=path.relative_to(ROOT))
+    head = HEADER.format(name=name, version=version, path=path.relative_to(ROOT), how=_how(name))
     path.write_text(head + said_of_itself(name) + note + text)
     print(f"{path.relative_to(ROOT)}: {len(pins(text))} packages")
 
@@ -133,7 +137,8 @@ def requirements(name: str) -> list[str]:
         return [f"locks/{name}.in"]
     if name in PROBES:
         return [f"locks/{name}.in", "--no-deps"]
-    return ["pyproject.toml", "locks/build.in", *([] if name == "base" else ["--extra", name])]
+    left_out = ["--override", f"locks/{name}.overrides.in"] if name in WITHOUT else []
+    return ["pyproject.toml", "locks/build.in", *([] if name == "base" else ["--extra", name]), *left_out]
 
 
 def said_of_itself(name: str) -> str:
@@ -142,6 +147,10 @@ def said_of_itself(name: str) -> str:
         return ""
     lines = (LOCKS / f"{name}.in").read_text().splitlines(keepends=True)
     return "".join(line for line in lines if line.startswith(("# imports: ", "# megabytes: ")))
+
+
+def _how(name: str) -> str:
+    return "--no-deps " if name in WITHOUT else ""
 
 
 def _earlier(version: str) -> Iterable[str]:

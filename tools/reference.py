@@ -2,8 +2,9 @@
 
 Decides: which pages there are, and how those of the codes look. Leaves out: what is in them (`tools/source.py` and
 `tools/codes.py` read it from the code, `docs/reference/codes.toml` says what codes mean), the commands
-(`tools/commands.py`), the configuration (`tools/configuration.py`, `tools/schemas.py`), the states (`tools/states.py`)
-and the table of engines (`tools/engines_table.py`), which is made of a benchmark's committed result.
+(`tools/commands.py`), the configuration (`tools/configuration.py`, `tools/schemas.py`), the messages
+(`tools/messages.py`), the states (`tools/states.py`) and the table of engines (`tools/engines_table.py`), which is made
+of a benchmark's committed result.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 
-from tools import commands, configuration, engines_table, schemas, states
+from tools import commands, configuration, engines_table, messages, schemas, states
 from tools.codes import codes, find
 from tools.source import ROOT, ErrorClass, error_classes, measuring_flags
 
@@ -55,7 +56,7 @@ the trial's speed unusable.
 EXIT_CODES = """\
 # Exit codes
 
-Both command lines, `agent` and `controller`, end with one of these.
+The command lines `agent`, `controller` and `simulator` end with one of these.
 
 {note}
 | code | meaning | reasons |
@@ -93,6 +94,8 @@ def pages() -> dict[str, str]:
         "images/states.svg": states.picture(),
         **{f"schemas/{kind}.schema.json": schemas.schema_text(kind) for kind in schemas.KINDS},
         "schemas/predict.openapi.json": schemas.openapi_text(),
+        f"schemas/{messages.SCHEMAS_FILE}": messages.schemas_text(),
+        "schemas/asyncapi.json": messages.asyncapi_text(),
     }
 
 

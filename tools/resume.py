@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-CODE = ("agent", "controller", "wire", "models", "configs", "tests", "pyproject.toml")
+CODE = ("agent", "controller", "simulator", "wire", "models", "configs", "tests", "pyproject.toml")
 """Files below these decide what a test does."""
 
 SUFFIXES = {".html", ".json", ".onnx", ".py", ".tflite", ".toml", ".yaml"}

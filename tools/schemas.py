@@ -4,7 +4,7 @@ Decides: which files have a schema, and that each key says what it means. Leaves
 page for people (`tools/configuration.py`), and writing (`tools/reference.py`).
 
 >>> sorted(KINDS)
-['agent', 'fleet', 'model', 'recipe']
+['agent', 'fleet', 'model', 'recipe', 'simulator']
 """
 
 import copy
@@ -73,6 +73,12 @@ def _recipe() -> Document:
     return json_schema()
 
 
+def _simulator() -> Document:
+    from simulator.classes import ClassesFile
+
+    return ClassesFile.model_json_schema()
+
+
 def _model() -> Document:
     """The model's own schema leaves `pre` and `post` open: what may stand there is the protocol's pipeline.
 
@@ -96,6 +102,7 @@ KINDS = {
     "recipe": Kind("Thresher recipe", "`configs/recipes/*.yaml`", _recipe),
     "model": Kind("Thresher model folder", "`models/*/model.yaml`", _model),
     "agent": Kind("Thresher agent configuration", "The file of `agent run --config`", _agent),
+    "simulator": Kind("Thresher simulated classes", "The file of `simulator run --classes`", _simulator),
 }
 _FROM_THE_FILE = ("TensorSpec", "Quantisation")
 _TENSORS = ("input", "mask", "types", "output", "scores")

@@ -11,8 +11,8 @@ from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("agent", "controller", "wire")
-PYTHON_FOLDERS = (*PACKAGES, "benchmarks", "models", "simulator", "tests", "tools")
+PACKAGES = ("agent", "controller", "simulator", "wire")
+PYTHON_FOLDERS = (*PACKAGES, "benchmarks", "models", "tests", "tools")
 
 
 @dataclass(frozen=True)

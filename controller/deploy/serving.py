@@ -7,10 +7,12 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
 from controller.deploy.pipeline import run_deploy
 from controller.errors import ControllerError
+from controller.export.serving import HttpSettings, pages
 from controller.mqtt import BrokerSettings
 from controller.notify import Notifier
 from controller.report.write import write_report
@@ -39,21 +41,32 @@ class Told:
         log.info("%s: %s", self._deployment, text)
 
 
-def serve_forever(workspace: Workspace, broker: BrokerSettings, fleets: Sequence[str]) -> None:
+def serve_forever(
+    workspace: Workspace, broker: BrokerSettings, fleets: Sequence[str], http: HttpSettings | None = None
+) -> None:
     """Lead the workspace until interrupted.
 
+    Args:
+        workspace: Its database and keys.
+        broker: Of all fleets.
+        fleets: To listen to.
+        http: Where metrics and health are put up; null: nowhere.
     Raises:
-        Busy: Another process leads it, or has taken over.
+        Busy: Another process leads it, or has taken over; or the port that was asked for is taken.
         BrokerUnreachable: At the start; later losses are waited out.
         KeyboardInterrupt: The end.
     """
     notifier = Notifier()
     try:
-        with Service(workspace, broker, fleets) as service:
+        with Service(workspace, broker, fleets) as service, _pages(service, http):
             notifier.ready()
             attend(service, notifier)
     finally:
         notifier.stopping()
+
+
+def _pages(service: Service, http: HttpSettings | None) -> AbstractContextManager[object]:
+    return pages(service, http) if http is not None else nullcontext()
 
 
 def attend(service: Service, notifier: Notifier | None = None) -> NoReturn:

@@ -1,11 +1,13 @@
 """The way in: messages from the network thread, through a bounded queue, to the one thread that stores them.
 
-Decides: how many messages wait, how many are one batch, what happens when the disk is full. Leaves out: what they mean.
+Decides: how many messages wait, how many are one batch, what happens when the disk is full, and that others who write
+have a turn. Leaves out: what they mean.
 """
 
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from controller.distribute.reconcile import RetainedState
@@ -19,6 +21,10 @@ MOST_WAITING = 5000
 """Messages that wait to be stored; beyond, the network thread waits, and the broker with it."""
 LARGEST_BATCH = 200
 FULL_DISK_PAUSE_S = 5.0
+BREATHE_EVERY_S = 1.0
+BREATH_S = 0.12
+"""While messages keep coming, the database's write lock is free for so long now and then: SQLite lets nobody queue, and
+who waits for the lock looks for it only every 0.1 s."""
 _IDLE_S = 0.5
 
 
@@ -32,6 +38,7 @@ class Inbox:
         self._queue: queue.Queue[Received] = queue.Queue(MOST_WAITING)
         self._stopping = threading.Event()
         self._busy = threading.Event()
+        self._breathed_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
 
     @property
@@ -70,6 +77,15 @@ class Inbox:
                 log.exception("%d messages were lost; devices repeat what matters", len(batch))
             finally:
                 self._busy.clear()
+            self._breathe()
+
+    def _breathe(self) -> None:
+        """Let others write, too."""
+        if self._queue.empty():
+            self._breathed_s = time.monotonic()
+        elif time.monotonic() - self._breathed_s >= BREATHE_EVERY_S:
+            self._stopping.wait(BREATH_S)
+            self._breathed_s = time.monotonic()
 
     def _next_batch(self) -> list[Received]:
         try:

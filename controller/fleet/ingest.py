@@ -52,6 +52,8 @@ class Effects:
     claimed: list[Claimed] = field(default_factory=list)
     retained: dict[RetainedKey, str] = field(default_factory=dict)
     heard: set[DeviceKey] = field(default_factory=set)
+    metrics: list[Metrics] = field(default_factory=list)
+    """Intervals that were news."""
     epoch_seen: int = 0
     changed: bool = False
 
@@ -64,6 +66,7 @@ class Effects:
             mine = self.samples.setdefault(device, [])
             mine += [sample for sample in samples if sample not in mine]
         self.wants += other.wants
+        self.metrics += other.metrics
         self.claimed += other.claimed
         self.retained |= other.retained
         self.heard |= other.heard
@@ -223,7 +226,7 @@ class Ingest:
         metrics = _of_device(decode(Metrics, message.payload), address)
         if telemetry.add_metrics(session, metrics, now_s=self._clock()):
             devices.set_metrics(session, metrics, now_s=self._clock())
-            return Effects(changed=True)
+            return Effects(changed=True, metrics=[metrics])
         return Effects()
 
     def _sync(self, session: Session, address: Address, message: Received) -> Effects:

@@ -64,6 +64,11 @@ class DeviceView:
         """Whether this device's limits are imposed by configuration: every output that shows it says so."""
         return self.inventory is not None and self.inventory.emulated
 
+    @property
+    def simulated(self) -> bool:
+        """Whether there is no device at all: what it tells was drawn from a model, and no report may forget it."""
+        return self.inventory is not None and self.inventory.simulated
+
     def workload(self, name: str) -> WorkloadView:
         """Return one workload, empty where the device never had it."""
         return self.workloads.get(name, WorkloadView(name))

@@ -10,12 +10,13 @@ from agent.cli import entry as agent
 from agent.cli import main as agent_main
 from controller.cli.entry import cli as controller
 from controller.cli.entry import main as controller_main
+from simulator.cli import entry as simulator
 from tools.commands import help_of, walk
 
 HEAVY = ("alembic", "numba", "numpy", "onnx", "onnxruntime", "plotly", "rich", "scipy", "sqlalchemy")
 
 
-ALL = [*walk(agent, ("agent",)), *walk(controller, ("controller",))]
+ALL = [*walk(agent, ("agent",)), *walk(controller, ("controller",)), *walk(simulator, ("simulator",))]
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
@@ -40,7 +41,7 @@ def test_every_command_that_is_listed_is_there() -> None:
             assert [name for name in listed if not any(other == (*path, name) for other, _ in ALL)] == []
 
 
-@pytest.mark.parametrize("name", ["agent", "controller"])
+@pytest.mark.parametrize("name", ["agent", "controller", "simulator"])
 def test_help_loads_nothing_heavy(name: str) -> None:
     code = (
         f"import sys\nsys.argv = [{name!r}, '--help']\nfrom {name}.cli import main\n"
@@ -51,7 +52,7 @@ def test_help_loads_nothing_heavy(name: str) -> None:
     assert ended.stdout.splitlines()[-1] == "loaded []"
 
 
-@pytest.mark.parametrize("name", ["agent", "controller"])
+@pytest.mark.parametrize("name", ["agent", "controller", "simulator"])
 def test_an_unknown_command_is_a_usage_error(name: str) -> None:
     ended = subprocess.run([sys.executable, "-m", name, "no-such-command"], capture_output=True, text=True, check=False)
     assert ended.returncode == 2

@@ -18,10 +18,8 @@ import pytest
 from tools.lock import VERSIONS, all_names, lock_path, pins
 
 NOT_FOR_DEVICES = frozenset({"bench", "broker", "controller", "data", "demo", "dev", "train"})
-APART = frozenset({"executorch", "tflite-runtime"})
-"""tflite-runtime agrees with no other lock: numpy below 2, one Python, and a wheel for a newer C library
-(manylinux_2_34). executorch asks for an exporter's packages, one of which has no wheel; a device installs it without
-them (docs/engines.md)."""
+APART = frozenset({"tflite-runtime"})
+"""It agrees with no other lock: numpy below 2, one Python, and a wheel for a newer C library (manylinux_2_34)."""
 DEVICE_LOCKS = tuple(name for name in all_names() if name not in NOT_FOR_DEVICES | APART)
 """A new extra is taken for one of a device's unless it is named above."""
 

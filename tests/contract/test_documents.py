@@ -11,6 +11,7 @@ import pytest
 
 from agent.cli import entry as agent
 from controller.cli.entry import cli as controller
+from simulator.cli import entry as simulator
 from tools.source import ROOT, sources
 
 PROGRAMS: dict[str, click.Group] = {
@@ -18,12 +19,13 @@ PROGRAMS: dict[str, click.Group] = {
     "controller": controller,
     "thresher-agent": agent,
     "thresher-controller": controller,
+    "simulator": simulator,
 }
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("locks/*.md")])
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-TYPED = re.compile(r"^(?:\$ | {4})?((?:thresher-)?(?:agent|controller) .+)$")
+TYPED = re.compile(r"^(?:\$ | {4})?((?:(?:thresher-)?(?:agent|controller)|simulator) .+)$")
 ELSEWHERE = re.compile(r"^[a-z]+:")
 
 

@@ -14,14 +14,21 @@ from agent.config import AgentConfig
 from controller.compress.recipe import Recipe
 from controller.config.fleet_file import FleetFile
 from controller.models.folder import ModelYaml
+from simulator.classes import ClassesFile
 from tests.contract.json_schema import faults
 from tools.configuration import faults as unexplained
 from tools.reference import DOCS
 from tools.schemas import KINDS, keys, schema, schema_text
 from tools.source import ROOT
 
-MODELS: dict[str, type[BaseModel]] = {"agent": AgentConfig, "fleet": FleetFile, "recipe": Recipe, "model": ModelYaml}
-TELLING = {"device": "agent", "workloads": "fleet", "passes": "recipe", "pre": "model"}
+MODELS: dict[str, type[BaseModel]] = {
+    "agent": AgentConfig,
+    "fleet": FleetFile,
+    "recipe": Recipe,
+    "model": ModelYaml,
+    "simulator": ClassesFile,
+}
+TELLING = {"device": "agent", "workloads": "fleet", "passes": "recipe", "pre": "model", "simulated": "simulator"}
 """A key that only one kind of file has at its top -> that kind."""
 AROUND_SERVE = {"fleet": "farm", "device": "barn-1", "state_dir": "/var/lib/thresher"}
 """What an agent's file needs besides; a page on serving shows the part `serve` alone."""
@@ -114,6 +121,7 @@ def test_an_unknown_key_is_refused(kind: str) -> None:
         ("recipe", {"passes": [{"quantize_static": {"scheme": "u4"}}]}, "quantize_static"),
         ("model", {"pre": {"kind": "series", "channels": 1}}, "pre"),
         ("model", {"formats": {}}, "formats"),
+        ("simulator", {"simulated": [{"name": "a", "cores": 0}]}, "cores"),
     ],
 )
 def test_what_is_wrong_is_refused_by_schema_and_reader(kind: str, change: dict[str, Any], at: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnxruntime
@@ -14,9 +15,22 @@ from ai_edge_litert import interpreter
 CPU = "CPUExecutionProvider"
 
 
-@dataclass
+class FakeOptions(onnxruntime.SessionOptions):  # type: ignore[misc]
+    """Session options that remember the device of a plug-in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plugged: list[tuple[str, str, dict[str, str]]] = []
+
+    def add_provider_for_devices(self, devices: "Sequence[FakeDevice]", options: Mapping[str, str]) -> None:
+        self.plugged += [(each.ep_name, each.device.type.name, dict(options)) for each in devices]
+
+
+@dataclass(eq=False)
 class FakeOnnxRuntime:
-    """Lists `listed`; a session uses a provider unless it `lacks` it, and gives it `taken` operators."""
+    """Lists `listed`; a session uses a provider unless it `lacks` it, and gives it `taken` operators. The libraries in
+    `plugins` can be registered, and bring their devices: (full name, kind).
+    """
 
     listed: Sequence[str] = (CPU,)
     lacks: str = ""
@@ -25,17 +39,31 @@ class FakeOnnxRuntime:
     says: str = ""
     builds: bool = False
     asked: list[dict[str, Any]] = field(default_factory=list)
+    plugins: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    registered: list[tuple[str, str]] = field(default_factory=list)
     __version__ = onnxruntime.__version__
-    SessionOptions = onnxruntime.SessionOptions
+    SessionOptions = FakeOptions
     ExecutionMode = onnxruntime.ExecutionMode
     GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel
 
     def get_available_providers(self) -> list[str]:
         return [*self.listed]
 
+    def register_execution_provider_library(self, name: str, library: str) -> None:
+        if library not in self.plugins:
+            raise RuntimeError(f"{library}: invalid ELF header")
+        if name in dict(self.registered):
+            raise RuntimeError(f"library is already registered under {name}")
+        self.registered.append((name, library))
+
+    def get_ep_devices(self) -> "list[FakeDevice]":
+        brought = [each for _, library in self.registered for each in self.plugins[library]]
+        return [FakeDevice(name, SimpleNamespace(type=SimpleNamespace(name=kind))) for name, kind in brought]
+
     def InferenceSession(self, model: Any, options: Any, **given: Any) -> "FakeSession":  # noqa: N802 - its name there
         self.asked.append({**given, "options": options, "model": model})
-        is_plain = given["providers"] == [CPU]
+        names = given.get("providers") or [*(name for name, _, _ in options.plugged), CPU]
+        is_plain = names == [CPU]
         if self.says and not is_plain:
             os.write(2, self.says.encode())
         if self.raises is not None and not is_plain:
@@ -43,13 +71,21 @@ class FakeOnnxRuntime:
         if self.builds and not is_plain:
             _build(given["provider_options"][0])
         session = onnxruntime.InferenceSession(model, options, providers=[CPU])
-        return FakeSession(session, [name for name in given["providers"] if name != self.lacks], self.taken)
+        return FakeSession(session, [name for name in names if name != self.lacks], self.taken)
 
 
 def _build(options: Mapping[str, str]) -> None:
     """Leave an engine in the cache, as TensorRT does where there is none."""
     if options.get("trt_engine_cache_enable") == "1":
         (Path(options["trt_engine_cache_path"]) / "model_sm87.engine").write_bytes(b"an engine")
+
+
+@dataclass
+class FakeDevice:
+    """A device that a plug-in can be used on."""
+
+    ep_name: str
+    device: Any
 
 
 class FakeSession:

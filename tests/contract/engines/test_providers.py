@@ -14,7 +14,7 @@ from agent.inference.limits import ENGINE_CACHE_VARIABLE
 from tests.contract.engines.fake_runtime import CPU, FakeOnnxRuntime
 from tests.unit.agent.inference import bundle_kit as kit
 
-NAMES = [name for name in PROVIDERS if name != "cpu"]
+NAMES = [name for name in PROVIDERS if name not in ("cpu", "library")]
 Loaded = Callable[..., OnnxRuntimeEngine]
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_into_memory_is_no_missing_provider(load: Loaded) -> N
 
 
 def test_an_unknown_provider_is_refused_with_those_there_are(load: Loaded) -> None:
-    with pytest.raises(EngineFailed, match=r"provider 'npu' is none of cpu, xnnpack, .*vitisai"):
+    with pytest.raises(EngineFailed, match=r"provider 'npu' is none of cpu, xnnpack, .*vitisai, library"):
         load(FakeOnnxRuntime(), "npu")
 
 

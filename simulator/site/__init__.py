@@ -1,0 +1,1 @@
+"""The devices of one process, what they count together, and several such processes."""
