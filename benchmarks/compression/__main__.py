@@ -5,6 +5,8 @@
 
 The full run trains, and takes hours: `--state FOLDER` keeps every row, and a run that was stopped goes on behind it.
 `--only MODEL` takes one model. A row's time is a ratio to its model's fp32 baseline in the same process, turn by turn.
+`--times-only` takes the times of kept rows again, on a machine that is left alone, and makes nothing; the full command
+then prints them with everything else.
 
 Leaves out: the parts (the modules beside), and the page that is made of the result (`tools/compression_table.py`).
 """
@@ -21,6 +23,7 @@ from benchmarks.common import Claim, conditions, not_measured, repository, table
 from benchmarks.compression.memory import memory_claim
 from benchmarks.compression.rows import Row, Shelf
 from benchmarks.compression.techniques import MODELS, Bench, technique_claims, technique_rows
+from benchmarks.compression.times import retimed_rows
 from controller.errors import ControllerError
 
 STATE = repository() / ".cache" / "compression"
@@ -33,8 +36,9 @@ def main(arguments: Sequence[str]) -> None:
     models: tuple[str, ...] = ("soil_carbon",) if options.quick else MODELS
     models = tuple(each for each in models if options.only in (None, each))
     bench, shelf = Bench(state, options.quick), Shelf(state / "rows.jsonl")
-    rows = [row for name in models for row in technique_rows(name, bench, shelf, _say)]
-    claims = [*technique_claims(rows), *_memory(state, options.quick)]
+    found = retimed_rows if options.times_only else technique_rows
+    rows = [row for name in models for row in found(name, bench, shelf, _say)]
+    claims = [*technique_claims(rows), *([] if options.times_only else _memory(state, options.quick))]
     around = {**before, "quick": options.quick, "load_1m_after": round(os.getloadavg()[0], 2)}
     print(_json(around, claims, rows) if options.json else f"{_rows_text(rows)}\n{table(around, claims)}")
 
@@ -70,6 +74,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one small model, nothing that trains")
     parser.add_argument("--state", type=Path, default=STATE, help="folder that keeps results and rows")
     parser.add_argument("--only", choices=MODELS, help="one model alone")
+    parser.add_argument("--times-only", action="store_true", help="take the times of kept rows again, make nothing")
     return parser.parse_args(arguments)
 
 

@@ -14,6 +14,9 @@ import numpy as np
 from benchmarks.common import Claim, at_most, repository
 from controller.compress.cache import PassCache
 from controller.compress.materials.calibration import kept_calibration
+from controller.compress.passes.base import Artifact, PassContext
+from controller.compress.process.order import pass_order
+from controller.compress.recipe import PassStep
 from controller.models.folder import ModelFolder
 from controller.models.samples import training_samples
 
@@ -48,20 +51,11 @@ def _peak(model: ModelFolder, queries: "np.ndarray[tuple[int, ...], np.dtype[np.
     place = folder / f"{len(queries)}-{os.getpid()}"
     place.mkdir(exist_ok=True)
     path, digest = kept_calibration(model, queries, PassCache(place / "inputs"))["onnx"]
-    parameters = {
-        "scheme": "u8u8", "calibration": "mse", "percentile": None, "per_channel": True, "reduce_range": False,
-        "least_sqnr_db": None, "rounding": "nearest", "bias_correction": False, "samples": len(queries),
-    }  # fmt: skip
-    around = {"folder": str(place), "cache": str(place / "cache"), "training": None, "root": str(model.root)}
-    order = {
-        "do": "pass",
-        "pass": "quantize_static",
-        "parameters": parameters,
-        "artifact": {"format": "onnx", "path": str(model.file("onnx")), "precision": "float32"},
-        "context": {**around, "calibration": str(path), "calibration_digest": digest, "seed": 0, "threads": 1},
-        "result_path": str(place / "result.json"),
-    }
-    (place / "order.json").write_text(json.dumps(order))
-    step = [sys.executable, "-m", "controller.compress.process.step", str(place / "order.json")]
-    done = subprocess.run([sys.executable, "-c", _PEAK, *step], check=True, capture_output=True, text=True)
+    asked = {"scheme": "u8u8", "calibration": "mse", "samples": len(queries)}
+    step = PassStep.model_validate({"quantize_static": asked})
+    context = PassContext(place, PassCache(place / "cache"), path, digest, root=model.root)
+    order = pass_order(step.name, step.parameters, Artifact("onnx", model.file("onnx")), context)
+    (place / "order.json").write_text(json.dumps({**order, "result_path": str(place / "result.json")}))
+    command = [sys.executable, "-m", "controller.compress.process.step", str(place / "order.json")]
+    done = subprocess.run([sys.executable, "-c", _PEAK, *command], check=True, capture_output=True, text=True)
     return int(done.stdout.split()[-1])

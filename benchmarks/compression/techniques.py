@@ -53,7 +53,7 @@ def technique_rows(name: str, bench: Bench, shelf: Shelf, say: Say) -> Iterator[
     model = ModelFolder.load(repository() / "models" / name)
     judge = Judge(model, bench)
     for recipe in (None, *bench.recipes()):
-        key = key_of(name, None if recipe is None else recipe_document(recipe), judge.samples.digest, _code(recipe))
+        key = row_key(name, recipe, judge)
         row = shelf.row(key)
         if row is None:
             row = judge.row(recipe)
@@ -62,7 +62,13 @@ def technique_rows(name: str, bench: Bench, shelf: Shelf, say: Say) -> Iterator[
         yield row
 
 
-def _code(recipe: Recipe | None) -> list[str]:
+def row_key(name: str, recipe: Recipe | None, judge: "Judge") -> str:
+    """Return what decides a row."""
+    document = None if recipe is None else recipe_document(recipe)
+    return key_of(name, document, judge.samples.digest, recipe_code(recipe))
+
+
+def recipe_code(recipe: Recipe | None) -> list[str]:
     """Return the digests of the passes' sources: a pass that changed is measured again."""
     passes = [find_pass(each) for each in (recipe.pass_names if recipe else ())]
     return [modules_digest(type(each).__module__, *each.needs.sources) for each in passes]
@@ -85,7 +91,7 @@ class Judge:
         if recipe is None:
             return self._row(BASELINE, self.baseline, self.judged, 0.0)
         started = time.monotonic()
-        made = self._made(recipe)
+        made = self.made(recipe, self.bench.cache)
         if isinstance(made, FailedVariant):
             return Row(self.model.name, recipe.name, because=made.because)
         took_s = time.monotonic() - started
@@ -95,15 +101,13 @@ class Judge:
             return Row(self.model.name, recipe.name, because=str(exc))
         return self._row(recipe.name, made, result, took_s)
 
-    def _made(self, recipe: Recipe) -> Variant | FailedVariant:
+    def made(self, recipe: Recipe, cache: PassCache) -> Variant | FailedVariant:
+        """Return what comes of a recipe, from the cache where it is there."""
         wanted = [Wanted(recipe, FORM, recipe.engines_of(FORM)[0])]
         calibration = calibration_samples(self.model, self.bench.datasets)
-        place = self.bench
-        return build_wanted(self.model, wanted, calibration, place.cache, _quiet, datasets=place.datasets)[0]
+        return build_wanted(self.model, wanted, calibration, cache, _quiet, datasets=self.bench.datasets)[0]
 
     def _row(self, name: str, variant: Variant, result: OfflineResult, took_s: float) -> Row:
-        timed: Laps | str = self._timed(variant)
-        laps = {} if isinstance(timed, str) else _times(timed)
         return Row(
             self.model.name,
             name,
@@ -116,21 +120,22 @@ class Judge:
             disk_bytes=result.disk_bytes,
             wire_bytes=result.wire_bytes,
             wire_ratio=result.wire_bytes / self.judged.wire_bytes,
-            untimed=timed if isinstance(timed, str) else "",
             made_s=round(took_s, 1),
             load=load(),
-            **laps,
+            **self.times(variant),
         )
 
-    def _timed(self, variant: Variant) -> Laps | str:
+    def times(self, variant: Variant) -> dict[str, Any]:
+        """Return a variant's times beside the baseline's, as a row has them; or why it was not timed."""
         try:
-            return self.clock.sitting([self.baseline, variant], PROCESSES)[1]
+            return _times(self.clock.sitting([self.baseline, variant], PROCESSES)[1])
         except UnusableModel as exc:
-            return f"not timed: {exc}"
+            return {"untimed": f"not timed: {exc}"}
 
 
 def _times(laps: Laps) -> dict[str, Any]:
     return {
+        "untimed": "",
         "p50_ms": laps.median_ns / 1e6,
         "time_ratio": laps.ratio,
         "time_low": min(laps.ratios),

@@ -6,11 +6,12 @@ from typing import Any
 from controller.choose.intervals.evidence import Evidence, SquaredErrors
 from controller.choose.intervals.loss import Claim, claim, output_bounds
 from controller.cli.progress import make_progress
-from controller.compress.build import CONVERTING, build_wanted
+from controller.compress.build import build_wanted
 from controller.compress.cache import PassCache
 from controller.compress.evaluate import EvaluationContext, OfflineResult, evaluate
 from controller.compress.recipe import Recipe
 from controller.compress.variant import FailedVariant, Variant, baseline_variant, wanted_variants
+from controller.deploy.progress import of_builds
 from controller.errors import UnusableModel
 from controller.models.folder import ModelFolder
 from controller.models.samples import calibration_samples, evaluation_samples, golden_inputs
@@ -47,15 +48,8 @@ def make_variants(
     cache = PassCache(workspace.cache)
     with make_progress(aside=aside) as progress:
         progress.stage("compressing", len(wanted))
-
-        def told(variant: str, what: str) -> None:
-            if what == "done" or what.startswith("failed"):
-                progress.advance(f"{variant} {what}")
-            elif what.startswith(CONVERTING):
-                progress.say(f"{variant}: {what}")
-
         calibration = calibration_samples(model, workspace.datasets)
-        made = build_wanted(model, wanted, calibration, cache, told, datasets=workspace.datasets)
+        made = build_wanted(model, wanted, calibration, cache, of_builds(progress), datasets=workspace.datasets)
         variants = [baseline_variant(model), *made]
         progress.stage("screening", len(variants) if evaluate else 0)
         results = _judged(variants, model, workspace, cache, progress.advance) if evaluate else {}

@@ -22,8 +22,9 @@ from controller.compress.cache import PassCache, cache_key
 from controller.compress.materials.calibration import kept_calibration
 from controller.compress.materials.training import kept_material
 from controller.compress.passes import find_pass
-from controller.compress.passes.base import Artifact, Capabilities, CompressionPass
+from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, PassContext
 from controller.compress.passes.converted import PASS, Place, Start, start_of
+from controller.compress.process.order import pass_order
 from controller.compress.process.run import modules_digest
 from controller.compress.process.start import LONGEST_RUN_S, LONGEST_TRAINING_S, PassFailed, run_step
 from controller.compress.recipe import PassStep, Recipe
@@ -279,22 +280,14 @@ def _run_child(
     step: PassStep, artifact: Artifact, folder: Path, samples: tuple[Path, str] | None, context: BuildContext
 ) -> dict[str, Any]:
     trains = find_pass(step.name).needs.training
-    order = {
-        "do": "pass",
-        "pass": step.name,
-        "parameters": step.parameters,
-        "artifact": {"format": artifact.format, "path": str(artifact.path), "precision": artifact.precision},
-        "context": {
-            "folder": str(folder),
-            "cache": str(context.cache.root),
-            "calibration": str(samples[0]) if samples and not trains else None,
-            "calibration_digest": samples[1] if samples and not trains else "",
-            "training": str(samples[0]) if samples and trains else None,
-            "root": str(context.model.root.absolute()),
-            "seed": context.seed,
-            "threads": context.threads,
-        },
-    }
+    around = PassContext(
+        folder, context.cache, seed=context.seed, threads=context.threads, root=context.model.root.absolute()
+    )
+    if samples and trains:
+        around = replace(around, training=samples[0])
+    elif samples:
+        around = replace(around, calibration=samples[0], calibration_digest=samples[1])
+    order = pass_order(step.name, step.parameters, artifact, around)
     return run_step(order, folder, step.name, LONGEST_TRAINING_S if trains else LONGEST_RUN_S)
 
 

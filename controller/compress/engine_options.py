@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wire.manifest import Format
 
 EngineName = Literal["onnxruntime", "litert", "tflite-runtime", "executorch"]
-ExecutionProvider = Literal["cpu", "xnnpack", "cuda", "tensorrt", "openvino", "acl", "qnn", "coreml", "vitisai"]
+ExecutionProvider = Literal[
+    "cpu", "xnnpack", "cuda", "tensorrt", "openvino", "acl", "qnn", "coreml", "vitisai", "library"
+]
 
 ENGINES_OF: Mapping[Format, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
@@ -40,6 +42,7 @@ class _Options(BaseModel):
 class OnnxRuntimeOptions(_Options):
     """Settings of ONNX Runtime; what is left out keeps the engine's default.
 
+    `provider_library`: an absolute path on the device, for the provider `library`.
     `fallback`: whether a device whose provider does not work may measure and serve on its processor; it then says so.
     """
 
@@ -48,13 +51,16 @@ class OnnxRuntimeOptions(_Options):
     memory_arena: bool | None = None
     memory_pattern: bool | None = None
     provider: ExecutionProvider | None = None
+    provider_library: str | None = Field(default=None, pattern=r"^/")
     provider_options: dict[str, str | int | float | bool] | None = None
     fallback: bool | None = None
 
     @model_validator(mode="after")
-    def _provider_options_need_a_provider(self) -> Self:
+    def _what_is_said_of_a_provider_goes_with_it(self) -> Self:
         if self.provider_options and self.provider is None:
             raise ValueError("provider_options are given, and no provider that they would be for: name it")
+        if (self.provider == "library") != (self.provider_library is not None):
+            raise ValueError("provider: library and provider_library: /path/on/the/device.so belong together")
         return self
 
 

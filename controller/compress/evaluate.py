@@ -109,7 +109,7 @@ def evaluate(
         parameters=inspection.parameters,
         macs=inspection.macs,
         disk_bytes=variant.disk_bytes,
-        wire_bytes=wire_size(variant.model_file.read_bytes()),
+        wire_bytes=wire_size(variant.model_file.name, variant.model_file.read_bytes()),
         fusion=inspection.fusion,
         notes=(*variant.notes, *host.notes, *inspection.uncounted, *worth.notes),
     )

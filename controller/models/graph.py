@@ -52,6 +52,15 @@ def measure_graph(model: onnx.ModelProto) -> GraphCounts:
     return GraphCounts(count_parameters(model), macs, dict(sorted(operators.items())), tuple(uncounted))
 
 
+def macs_of(operator: onnx.NodeProto, shapes: Shapes) -> int:
+    """Return the multiply-accumulates of one operator; 0 where it has none, or its shapes are not known."""
+    count = _MACS.get(operator.op_type)
+    try:
+        return 0 if count is None else count(operator, shapes)
+    except (KeyError, IndexError):
+        return 0
+
+
 def _inside(operator: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     """Yield the operators of the graphs that an operator holds, at any depth: whether they run is not known."""
     for attribute in operator.attribute:

@@ -149,6 +149,7 @@ def _conditions(
         ),
         "agent_versions": seen("agent_version"),
         "emulated": any(each["emulated"] for each in devices),
+        "simulated": any(each["simulated"] for each in devices),
         "memory_cap_by": sorted(cap for cap in caps if cap),
         "evaluation_samples": offline.get("samples"),
         "same_host": len({(each.get("inventory") or {}).get("host_id") for each in devices}) <= 1,

@@ -14,10 +14,13 @@ from controller.config.fleet_file import DeviceClass
 from controller.errors import NotFound
 from controller.fleet.health import health_of
 from controller.fleet.views import DeviceView, WorkloadView, device_views
-from controller.store import devices, tables
+from controller.store import devices, tables, telemetry
 from controller.telemetry.numbers import newest, quantile, workload_numbers
 from wire.presence import Inventory
 from wire.telemetry import Metrics, WorkloadMetrics
+
+LOOKED_AT = 1000
+"""A device's newest events, in which its downloads are looked for."""
 
 
 def fleet_summaries(session: Session) -> list[dict[str, Any]]:
@@ -51,6 +54,17 @@ def device_rows(
         raise NotFound(f"no device was ever seen in fleet {fleet!r}; fleets with devices: {known}")
     names = variant_names(session, fleet)
     return [_device_row(view, classes, names, _health(view, now_s)) for view in views]
+
+
+def fetched_rows(session: Session, fleet: str, device: str) -> list[dict[str, Any]]:
+    """Return what a device's newest downloads took, oldest first: bytes from the network, and bytes that it had."""
+    names = variant_names(session, fleet)
+    told = [(row, row.document.get("traffic")) for row in telemetry.events(session, fleet, device, LOOKED_AT)]
+    return [
+        {"received_s": row.received_s, "variant": names.get(traffic["artifact"]), **traffic}
+        for row, traffic in told
+        if traffic is not None
+    ]
 
 
 def _health(view: DeviceView, now_s: float | None) -> dict[str, Any] | None:
@@ -87,6 +101,7 @@ def _device_row(
         "device": view.device,
         "device_class": class_of(classes, view.inventory) if view.inventory else None,
         "emulated": view.emulated,
+        "simulated": view.simulated,
         "online": view.online,
         "enrolled": view.enrolled_s is not None,
         "health": health,

@@ -9,6 +9,7 @@ the template escapes everything, figures escape themselves, and the page's polic
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,21 +24,24 @@ NOT_KNOWN = "-"
 
 def render_html(report: Report) -> str:
     """Return the page of a report made by `build.build_report`."""
-    # plotly brings its script as a file of the package: read it without importing the rest.
-    from importlib.resources import files
-
-    script = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
     lineages = {row["variant"]: row["lineage"] for row in report["variants"]}
     figures = [class_figure(choice, lineages) for choice in report["choices"]]
-    page = environment().get_template("report.html")
-    return page.render(
+    return page(
+        "report.html",
         report=report,
         figures=figures,
         fleet_figures=[variance_figure(row) for row in report["fleetwide"]],
-        plotly_script=Markup(script.replace("</script", "<\\/script")),
         stages=stage_bars(report),
         waves=wave_bars(report),
     )
+
+
+def page(template: str, **shown: Any) -> str:
+    """Return a page made of a template that extends `page.html`, with Plotly's script in it."""
+    # plotly brings its script as a file of the package: read it without importing the rest.
+    script = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    shown["plotly_script"] = Markup(script.replace("</script", "<\\/script"))
+    return environment().get_template(template).render(shown)
 
 
 def stage_bars(report: Report) -> list[dict[str, Any]]:

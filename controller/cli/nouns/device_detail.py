@@ -19,7 +19,7 @@ _DISTRIBUTION = ("count", "missing", "mean", "smallest", "p05", "p50", "p95", "l
 
 
 def print_device(row: Mapping[str, Any]) -> None:
-    """Print a device of `controller.report.fleet.device_rows`."""
+    """Print a device of `controller.report.fleet.device_rows`, with `fetched_rows` under `fetched`."""
     temperature = row["temperature_celsius"]
     heat = "-" if temperature is None else f"{temperature:.0f} °C"
     throttled = {True: ", throttled", False: "", None: ""}[row["throttled"]]
@@ -30,6 +30,13 @@ def print_device(row: Mapping[str, Any]) -> None:
     )
     for workload in row["workloads"]:
         _print_workload(workload)
+    if row["fetched"]:
+        print_table(("fetched", "from the network", "was here", "at"), [_fetched(each) for each in row["fetched"]])
+
+
+def _fetched(row: Mapping[str, Any]) -> list[object]:
+    sizes = [bytes_text(row["received_bytes"]), bytes_text(row["reused_bytes"])]
+    return [row["variant"] or row["artifact"][:12], *sizes, time_text(row["received_s"])]
 
 
 def _print_workload(row: Mapping[str, Any]) -> None:

@@ -44,18 +44,19 @@ def list_(as_json: bool) -> None:
 def show(name: str, config: Path | None, device: str | None, as_json: bool) -> None:
     """Show a fleet's devices: class, state, what runs, latency, memory, temperature, as they last reported.
 
-    With --device: percentiles of each phase, what was lost and why, confidence, inputs.
+    With --device: percentiles of each phase, what was lost and why, confidence, inputs; and what its downloads took.
     """
     from controller.deploy.fleet_files import find_fleet_file
-    from controller.report.fleet import device_rows
+    from controller.report.fleet import device_rows, fetched_rows
 
     with opened() as store, store.read() as session:
         classes = find_fleet_file(name, config, workspace(), required=False)
         rows = device_rows(session, name, classes.fleet_file.classes if classes else (), time.time())
-    if device is not None:
-        rows = [row for row in rows if row["device"] == device]
-        if not rows:
-            raise NotFound(f"no device {device!r} was ever seen in fleet {name!r}")
+        if device is not None:
+            fetched = fetched_rows(session, name, device)
+            rows = [{**row, "fetched": fetched} for row in rows if row["device"] == device]
+    if not rows:
+        raise NotFound(f"no device {device!r} was ever seen in fleet {name!r}")
     if as_json:
         print_json({"fleet": name, "devices": rows})
         return
@@ -78,7 +79,8 @@ _COLUMNS = (
 
 
 def _cells(row: dict[str, Any]) -> list[list[object]]:
-    named = (row["device_class"] or "-") + (" (emulated)" if row["emulated"] else "")
+    marked = " (simulated)" if row["simulated"] else " (emulated)" if row["emulated"] else ""
+    named = (row["device_class"] or "-") + marked
     temperature = row["temperature_celsius"]
     tail = [
         bytes_text(row["memory_available_bytes"]),

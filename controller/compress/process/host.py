@@ -29,7 +29,7 @@ _ENVIRONMENTS = {"executorch": "torch"}
 _HARDWARE = {"provider": "cpu", "delegate": "none"}
 """Options that name hardware -> what means the processor."""
 _DEVICES_ALONE = frozenset(
-    {*_HARDWARE, "provider_options", "delegate_library", "delegate_options", "fallback", "threads"}
+    {*_HARDWARE, "provider_library", "provider_options", "delegate_library", "delegate_options", "fallback", "threads"}
 )
 
 

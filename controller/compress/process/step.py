@@ -6,8 +6,8 @@ Decides: nothing; it carries out the order and writes the result beside it. A cr
 back, ends this process alone: whoever started it reads no result and keeps the reason. Leaves out: cache and order
 (`build.py`).
 
-Order: `{"do": "pass", "pass", "parameters", "artifact": {format, path, precision}, "context": {…}, "result_path"}` or
-`{"do": "inspect", "format", "path", "result_path"}`. Result: `{"outcome": "ok" | "unusable" | "disk_full", …}`.
+Order: that of `order.py` with `result_path`, or `{"do": "inspect", "format", "path", "result_path"}`. Result:
+`{"outcome": "ok" | "unusable" | "disk_full", …}`.
 """
 
 import json
@@ -21,9 +21,8 @@ from typing import Any
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from controller.bundle.atomic import means_no_room
-from controller.compress.cache import PassCache
 from controller.compress.passes import find_pass
-from controller.compress.passes.base import Artifact, PassContext
+from controller.compress.process.order import ordered
 from controller.errors import ControllerError
 
 
@@ -45,18 +44,7 @@ def main(arguments: list[str]) -> int:
 
 def run_pass(order: Mapping[str, Any]) -> dict[str, Any]:
     """Run one pass; return where its file lies in the context's folder."""
-    given, around = order["artifact"], order["context"]
-    artifact = Artifact(given["format"], Path(given["path"]), given["precision"])
-    context = PassContext(
-        folder=Path(around["folder"]),
-        cache=PassCache(Path(around["cache"])),
-        calibration=Path(around["calibration"]) if around["calibration"] else None,
-        calibration_digest=around["calibration_digest"],
-        seed=around["seed"],
-        threads=around["threads"],
-        training=Path(around["training"]) if around.get("training") else None,
-        root=Path(around["root"]) if around.get("root") else None,
-    )
+    artifact, context = ordered(order)
     made = find_pass(order["pass"]).run(artifact, order["parameters"], context)
     return {
         "outcome": "ok",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from controller.compress.calibrate.stream import Feed
-from controller.compress.quantised.moments import is_read_whole, moments_of
+from controller.compress.quantised.moments import Matrix, is_read_whole, moments_of_each
 from controller.compress.quantised.rounding import adaround
 from controller.compress.weights.operators import Weighted, replace_values, values_of, weighted
 
@@ -42,15 +42,15 @@ def round_adaptively(
         for each in weighted(plain)
         if f"{each.weight}_quantized" in constants and not each.shared and is_read_whole(plain, each)
     ]
-    for each in own:
-        _round(changed, plain, each, (feed, limits))
+    for each, moments in moments_of_each(plain, own, feed):
+        _round(changed, plain, each, (moments, limits))
     return changed, len(own)
 
 
 def _round(
-    changed: onnx.ModelProto, plain: onnx.ModelProto, each: Weighted, asked: tuple[Feed, tuple[int, int] | None]
+    changed: onnx.ModelProto, plain: onnx.ModelProto, each: Weighted, asked: tuple[Matrix, tuple[int, int] | None]
 ) -> None:
-    feed, limits = asked
+    moments, limits = asked
     name = f"{each.weight}_quantized"
     stored = values_of(changed, name)
     scale = values_of(changed, f"{each.weight}_scale").astype(np.float64).reshape(-1, 1)
@@ -58,5 +58,5 @@ def _round(
     of_type = np.iinfo(stored.dtype)
     low, high = limits or (int(of_type.min - zero.min()), int(of_type.max - zero.max()))
     weight = each.matrix(values_of(plain, each.weight)).astype(np.float64)
-    levels = adaround(weight, np.broadcast_to(scale, (len(weight), 1)), (low, high), moments_of(plain, each, feed))
+    levels = adaround(weight, np.broadcast_to(scale, (len(weight), 1)), (low, high), moments)
     replace_values(changed, name, each.restored(levels + zero, stored.shape))

@@ -6,6 +6,7 @@ convolutions, whose outputs each read a few.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ Matrix = NDArray[np.float64]
 MOST_ROWS = 20_000
 """Of patches: more change the moments little and take memory."""
 
+MOST_BYTES = 64_000_000
+"""Of moments that are held together."""
+
 
 def moments_of(plain: onnx.ModelProto, each: Weighted, feed: Feed) -> Matrix:
     """Return E[x x^T] of an operator's input, in the order of the columns of `Weighted.matrix`.
@@ -32,15 +36,41 @@ def moments_of(plain: onnx.ModelProto, each: Weighted, feed: Feed) -> Matrix:
         each: One of its operators; of a convolution, without groups.
         feed: Samples.
     """
-    name = plain.graph.node[each.index].input[0]
-    most = max(1, MOST_ROWS // max(1, len(feed.inputs)))
-    total, count = np.zeros(()), 0
-    for seen in values(plain, feed, [name]):
-        rows = _rows(plain, each, seen[name])
-        if len(rows) > most:
-            rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
-        total, count = total + rows.T @ rows, count + len(rows)
-    return np.asarray(total / max(1, count))
+    return next(iter(moments_of_each(plain, [each], feed)))[1]
+
+
+def moments_of_each(
+    plain: onnx.ModelProto, operators: Sequence[Weighted], feed: Feed
+) -> Iterator[tuple[Weighted, Matrix]]:
+    """Yield operators, in their order, with the moments of what each reads, as `moments_of` gives them.
+
+    The samples go through the model once for as many operators as `MOST_BYTES` hold, not once for each.
+    """
+    for group in _groups(plain, operators):
+        most = max(1, MOST_ROWS // max(1, len(feed.inputs)))
+        totals, counts = dict.fromkeys(group, np.zeros(())), dict.fromkeys(group, 0)
+        wires = {each: plain.graph.node[each.index].input[0] for each in group}
+        for seen in values(plain, feed, list(dict.fromkeys(wires.values()))):
+            for each, wire in wires.items():
+                rows = _rows(plain, each, seen[wire])
+                if len(rows) > most:
+                    rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+                totals[each], counts[each] = totals[each] + rows.T @ rows, counts[each] + len(rows)
+        yield from ((each, np.asarray(totals[each] / max(1, counts[each]))) for each in group)
+
+
+def _groups(plain: onnx.ModelProto, operators: Sequence[Weighted]) -> Iterator[list[Weighted]]:
+    """Yield operators in groups whose moments fit in `MOST_BYTES`; one that does not is alone."""
+    group, held = list[Weighted](), 0
+    for each in operators:
+        needed = 8 * each.matrix(values_of(plain, each.weight)).shape[1] ** 2
+        if group and held + needed > MOST_BYTES:
+            yield group
+            group, held = [], 0
+        group.append(each)
+        held += needed
+    if group:
+        yield group
 
 
 def _rows(plain: onnx.ModelProto, each: Weighted, read: Matrix) -> Matrix:

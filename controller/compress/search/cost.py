@@ -36,7 +36,7 @@ def is_trained(recipe: Recipe) -> bool:
 
 def work_of(recipe: Recipe) -> int:
     """Return how many samples a recipe's training passes see in all; 0: none of them trains."""
-    given = [step.parameters for step in recipe.passes if trains(step)]
+    given = [step.parameters for step in recipe.passes if trains(step) and "steps" in step.parameters]
     return sum(int(each["steps"]) * int(each["batch"]) for each in given)
 
 

@@ -82,7 +82,13 @@ class Finished:
 
 
 def finish(
-    bench: Bench, rows: Sequence[Row], clock: Clock, evaluation: LabelledData, told: Callable[[str], None]
+    bench: Bench,
+    rows: Sequence[Row],
+    clock: Clock,
+    evaluation: LabelledData,
+    told: Callable[[str], None],
+    *,
+    first: Sequence[Row] = (),
 ) -> Finished:
     """Make, time, pick and judge.
 
@@ -92,10 +98,11 @@ def finish(
         clock: Times the front and the baseline beside each other.
         evaluation: The samples that the report's numbers come from.
         told: Is told what is done.
+        first: Rows that are among the finals in any case, before those of the front.
     Raises:
         UnusableModel: The baseline cannot be judged or timed.
     """
-    chosen = most_of(front_of(rows), MOST_FINAL)
+    chosen = _chosen(rows, first)
     told(f"making the {len(chosen)} best again, with all calibration samples")
     made, lost = _made_again(bench, chosen)
     told("timing them beside the baseline")
@@ -111,6 +118,11 @@ def seconds_needed(rows: Sequence[Row], folds: int = 1) -> float:
     again = most_of(front_of(rows), MOST_FINAL)
     made = [0.0 if folds == 1 and is_trained(row.as_recipe()) else row.wall_s / folds for row in again]
     return sum(made) + (len(made) + 1) * PROCESSES * 0.7 if made else 0.0
+
+
+def _chosen(rows: Sequence[Row], first: Sequence[Row]) -> list[Row]:
+    ordered = {row.variant: row for row in (*first, *most_of(front_of(rows), MOST_FINAL))}
+    return list(ordered.values())[: max(MOST_FINAL, len({row.variant for row in first}))]
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,35 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A candidate that was made and judged here, and is not told of yet."""
+
+    asked: Asked
+    row: Row
+    found: Finding
+
+
+class Settling(Protocol):
+    """Has the last word on candidates, so many at once, before they are told of."""
+
+    @property
+    def size(self) -> int:
+        """How many candidates it wants together."""
+
+    def settle(self, tried: Sequence[Tried]) -> list[Row]:
+        """Return their rows. The time that it takes is no part of the budget."""
+
+
+class AsTheyAre:
+    """What this host found stands."""
+
+    size = 1
+
+    def settle(self, tried: Sequence[Tried]) -> list[Row]:
+        return [each.row for each in tried]
+
+
+@dataclass(frozen=True)
 class Ended:
     """Why a search ended, and how many of its candidates were tried in this run."""
 
@@ -69,7 +98,8 @@ class Ended:
 
 @dataclass
 class Parts:
-    """What a search works with. reserve: given the rows, the seconds that its end will take."""
+    """What a search works with. reserve: given the rows, the seconds that its end will take. best: what would be taken
+    now."""
 
     study: Study
     bench: Bench
@@ -79,6 +109,8 @@ class Parts:
     reserve: Callable[[Sequence[Row]], float] = lambda _: 0.0
     now: Callable[[], float] = time.monotonic
     speeds: dict[str, tuple[str, float]] = field(default_factory=dict)
+    settling: Settling = field(default_factory=AsTheyAre)
+    best: Callable[[Sequence[Row]], Row | None] = best_of
 
 
 def run_search(parts: Parts, budget: Budget, executor: Executor, watch: Watch) -> Ended:
@@ -96,34 +128,54 @@ def run_search(parts: Parts, budget: Budget, executor: Executor, watch: Watch) -
     _known_speeds(parts)
     until, before, cut_off = parts.now() + budget.seconds, parts.study.tried, 0
     watch.saw(_moment(parts, until))
+    untold: list[Tried] = []
     while True:
-        because = _over(parts, budget, until)
-        batch = [] if because else _batch(parts, budget)
+        because = _over(parts, budget, until, len(untold))
+        batch = [] if because else _batch(parts, budget, len(untold))
+        if batch:
+            tried, late = _carry_out(parts, batch, (until, budget.longest_s), executor)
+            untold, cut_off = untold + tried, cut_off + late
+        if len(untold) >= (parts.settling.size if batch else 1):
+            until = _told(parts, untold, until, watch)
+            untold = []
         if not batch:
             because = because or "every candidate that is found was tried before"
             return Ended(because, parts.study.tried - before, cut_off)
-        cut_off += _carry_out(parts, batch, (until, budget.longest_s), executor, watch)
 
 
-def _over(parts: Parts, budget: Budget, until: float) -> str:
-    if budget.variants is not None and parts.study.tried >= budget.variants:
+def _told(parts: Parts, untold: Sequence[Tried], until: float, watch: Watch) -> float:
+    """Settle candidates and tell of them; return when the search ends now: what devices took comes on top."""
+    began = parts.now()
+    rows = parts.settling.settle(untold)
+    until += parts.now() - began
+    for each, row in zip(untold, rows, strict=True):
+        parts.study.tell(each.asked, row, parts.bench.limit)
+        watch.saw(_moment(parts, until, f"{row.variant}: {row.because or said_of(row)}"))
+    return until
+
+
+def _over(parts: Parts, budget: Budget, until: float, untold: int) -> str:
+    if budget.variants is not None and parts.study.tried + untold >= budget.variants:
         return f"{budget.variants} variants were tried"
     return "the time is over" if parts.now() + parts.reserve(parts.study.timed) >= until else ""
 
 
-def _batch(parts: Parts, budget: Budget) -> list[Asked]:
+def _batch(parts: Parts, budget: Budget, untold: int) -> list[Asked]:
     size = parts.workers
     if budget.variants is not None:
-        size = min(size, budget.variants - parts.study.tried)
+        size = min(size, budget.variants - parts.study.tried - untold)
     rows, macs = list(parts.study.rows.values()), parts.bench.looks[0].baseline.macs
     asked = [parts.study.ask(lambda recipe: affordable(recipe, rows, macs, budget.longest_s)) for _ in range(size)]
     return [one for one in asked if one is not None]
 
 
 def _carry_out(
-    parts: Parts, batch: Sequence[Asked], times: tuple[float, float], executor: Executor, watch: Watch
-) -> int:
-    """Try a batch; return how many of it the end of the search cut off. times: when that is, and the most for one."""
+    parts: Parts, batch: Sequence[Asked], times: tuple[float, float], executor: Executor
+) -> tuple[list[Tried], int]:
+    """Try a batch; return what came of it, and how many of it the end of the search cut off.
+
+    times: when that is, and the most for one.
+    """
     until, longest_s = times
     left_s = max(0.0, until - parts.now())
     futures = {executor.submit(examine, asked.recipe, parts.bench): asked for asked in batch}
@@ -133,13 +185,15 @@ def _carry_out(
     except BaseException:  # Ctrl-C above all: nothing may be left running
         _drop(parts, futures)
         raise
-    for future in sorted(done, key=lambda one: futures[one].number):
-        row = _row(parts, futures[future], future.result())
-        parts.study.tell(futures[future], row, parts.bench.limit)
-        watch.saw(_moment(parts, until, f"{row.variant}: {row.because or said_of(row)}"))
+    ordered = sorted(done, key=lambda one: futures[one].number)
+    tried = [_tried(parts, futures[future], future.result()) for future in ordered]
     for future in late:
         parts.study.tell(futures[future], _late(futures[future], left_s, longest_s), parts.bench.limit)
-    return len(late) if left_s <= longest_s else 0
+    return tried, len(late) if left_s <= longest_s else 0
+
+
+def _tried(parts: Parts, asked: Asked, found: Finding) -> Tried:
+    return Tried(asked, _row(parts, asked, found), found)
 
 
 def _late(asked: Asked, left_s: float, longest_s: float) -> Row:
@@ -224,6 +278,9 @@ def said_of_loss(loss: float) -> str:
 def said_of(row: Row) -> str:
     """Return what a timed candidate reached."""
     speed = f", {1 / row.ratio:.2f}x as fast" if row.ratio else ""
+    measured = {name: each.ratio for name, each in row.classes.items() if each.by == "measured" and each.ratio}
+    if measured:
+        speed = "".join(f", {name} {1 / ratio:.2f}x" for name, ratio in measured.items())
     size = f", {1 / row.wire_ratio:.2f}x smaller" if row.wire_ratio else ""
     return f"{said_of_loss(row.loss or 0.0)}{speed}{size}"
 
@@ -239,4 +296,4 @@ def _known_speeds(parts: Parts) -> None:
 
 def _moment(parts: Parts, until: float, last: str = "") -> Moment:
     timed = parts.study.timed
-    return Moment(parts.study.tried, len(timed), best_of(timed), max(0.0, until - parts.now()), last)
+    return Moment(parts.study.tried, len(timed), parts.best(timed), max(0.0, until - parts.now()), last)

@@ -17,6 +17,7 @@ from controller.compress.passes.base import Artifact, Needs
 from controller.compress.passes.converted import out_of_reach
 from controller.compress.process.host import engine_version
 from controller.compress.recipe import PassStep, Recipe
+from controller.compress.search.cost import is_student, work_of
 from controller.compress.search.genome import (
     FOLLOWERS,
     JOIN,
@@ -59,7 +60,14 @@ def space_of(model: ModelFolder, shipped: Sequence[Recipe]) -> Space:
     composed = [recipe for recipe in usable if is_composed(recipe)] if stages else []
     plain = Space(stages, _values(model, stages, composed), prefix, dropped=dropped)
     whole = {recipe.name: recipe for recipe in usable if not _expressible(plain, recipe)}
-    return replace(plain, whole=whole, seeds=tuple(sorted(usable, key=lambda recipe: not recipe.in_all)))
+    return replace(plain, whole=whole, seeds=tuple(sorted(usable, key=_when)))
+
+
+def _when(recipe: Recipe) -> tuple[bool, bool, bool, int]:
+    """Return what recipes to begin with are ordered by: what takes seconds first, then students, which gain most for
+    the minutes that training takes, then others that train; the shorter first."""
+    work = work_of(recipe)
+    return (work > 0, not (work and is_student(recipe)), not recipe.in_all, work)
 
 
 def _in_stages() -> list[str]:
@@ -152,15 +160,20 @@ def _out(model: ModelFolder, recipe: Recipe, form: str) -> str | None:
 
 
 def _values(model: ModelFolder, stages: Sequence[Stage], composed: Sequence[Recipe]) -> dict[str, tuple[Any, ...]]:
-    """Return the values of every parameter: those that its pass names, and those that shipped recipes take besides."""
+    """Return the values of every parameter: those that its pass names, and those that shipped recipes take besides.
+
+    Where a pass names one value alone, it stays at that.
+    """
     values: dict[str, tuple[Any, ...]] = {}
     for name in dict.fromkeys(_names(stages)):
         values |= {f"{name}.{key}": tuple(each) for key, each in _named_by(model, name).items()}
-    known = set(_names(stages))
+    known, fixed = set(_names(stages)), {place for place, each in values.items() if len(each) == 1}
     for step in (step for recipe in composed for step in recipe.passes if step.name in known):
         standard = _defaults(step)
         for key, value in active(step).items():
             place = f"{step.name}.{key}"
+            if place in fixed:
+                continue
             choices = values.get(place, standard[key])
             if value not in choices or place in values:
                 values[place] = choices if value in choices else (*choices, value)

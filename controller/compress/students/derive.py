@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from controller.compress.students.depth import shallower
 from controller.compress.students.early.pools import pools_to_strides
+from controller.compress.students.early.stages import stride_stages
 from controller.compress.students.early.stride import stride_early
 from controller.compress.students.fresh import refresh
 from controller.compress.students.graph import prepared
 from controller.compress.students.normalise import normalise
+from controller.compress.students.planar import planar
 from controller.compress.students.separable import separate
 from controller.compress.students.width import narrow
 from controller.errors import UnusableModel
@@ -35,13 +37,17 @@ NOTHING: Mapping[str, Any] = {
     "early_stride": 1,
     "stride_at": "stem",
     "later_strides": "kept",
+    "stages": "kept",
     "depth": 1.0,
+    "planar": False,
     "normalise": False,
     "weights": "inherited",
 }
 """Parameters that change nothing."""
 
 _STRIDE = ("early_stride", "stride_at", "later_strides")
+_ALONE = ("separable", "pools", "stages", "depth")
+"""Parameters that are allowed or not whatever the others are."""
 
 
 def derived(baseline: onnx.ModelProto, given: Mapping[str, Any], seed: int) -> tuple[onnx.ModelProto, list[str]]:
@@ -57,7 +63,8 @@ def derived(baseline: onnx.ModelProto, given: Mapping[str, Any], seed: int) -> t
     changes = _smaller(given, seed)
     if not changes:
         raise UnusableModel(
-            "derive: nothing gets smaller: set width or depth below 1, separable, pools: strides or early_stride"
+            "derive: nothing gets smaller: set width or depth below 1, separable, early_stride, pools: strides or "
+            "stages: strided"
         )
     student, notes = prepared(baseline), []
     for change in (*changes, *_beginning(given, seed)):
@@ -82,7 +89,8 @@ def possible(baseline: onnx.ModelProto, space: Mapping[str, Sequence[Any]]) -> d
         longer = [values[place] for values in fits if values[0] > 1]
         kept[name] = tuple(v for v in space[name] if v in longer or v == NOTHING[name])
     narrowest, finest = {"width": min(space["width"])}, {"round_to": min(space["round_to"])}
-    for name, others in (("width", finest), ("round_to", narrowest), ("separable", {}), ("pools", {}), ("depth", {})):
+    small = {**narrowest, **finest}
+    for name, others in (("width", finest), ("round_to", narrowest), ("planar", small), *((n, {}) for n in _ALONE)):
         tried = [
             value for value in space[name] if value == NOTHING[name] or _allowed(baseline, {**others, name: value})
         ]
@@ -107,6 +115,7 @@ def _smaller(given: Mapping[str, Any], seed: int) -> list[Change]:
         (given["depth"] < 1, lambda model: shallower(model, given["depth"])),
         (given["pools"] == "strides", pools_to_strides),
         (given["early_stride"] > 1, strided),
+        (given["stages"] == "strided", lambda model: stride_stages(model, seed)),
         (given["width"] < 1, lambda model: narrow(model, given["width"], given["round_to"])),
         (given["separable"], lambda model: separate(model, seed)),
     ]
@@ -116,4 +125,5 @@ def _smaller(given: Mapping[str, Any], seed: int) -> list[Change]:
 def _beginning(given: Mapping[str, Any], seed: int) -> list[Change]:
     """Return what makes a student ready to be trained."""
     fresh: list[Change] = [lambda model: refresh(model, seed)] if given["weights"] == "fresh" else []
-    return [*([normalise] if given["normalise"] else []), *fresh]
+    rows: list[Change] = [planar] if given["planar"] else []  # last: weights are drawn by their names
+    return [*([normalise] if given["normalise"] else []), *fresh, *rows]

@@ -1,9 +1,9 @@
 """Train one ONNX file; what `run_worker` starts in the environment `torch`.
 
-Order: `model` (`.onnx`, constants among the initialisers), `folder`, `inputs` (`.npy`, float32, shape (n, ...)),
-`targets` (`.npy`: class numbers (n,) or numbers (n, k); null: none), `classes` (null for numbers), `teacher` (`.onnx`;
-null: none), `objective`, `settings`, `augment`, `sparsity`, `attack` (their fields, the last two may be null), `seed`,
-`threads`. Result: `file`, `losses` (at some twenty steps), `zeros_ratio`, `minutes`, `versions`.
+Order: that of `lessons.py` with `model` (`.onnx`, constants among the initialisers), `folder`, `views` (a folder of
+`views.py`, learned from in the samples' place; null: none), `objective`, `settings`, `sparsity`, `attack` (their
+fields, the last two may be null), `seed`, `threads`. Result: `file`, `losses` (at some twenty steps), `zeros_ratio`,
+`minutes`, `versions`.
 """
 
 import sys
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from controller.convert.workers.frame import Unusable, carry_out
+from controller.convert.workers.frame import carry_out
 from controller.convert.workers.telling import used_versions
 
 
@@ -45,45 +45,25 @@ def _told(losses: dict[int, float], step: int, loss: float) -> None:
 
 
 def _course(order: Mapping[str, Any], tell: Any) -> Any:
-    import numpy as np
     import onnx
 
     from controller.compress.training.attacks.methods import Attack
-    from controller.compress.training.augment import Augment
-    from controller.compress.training.loop import Course, Lessons
+    from controller.compress.training.lessons import lessons_of
+    from controller.compress.training.loop import Course
     from controller.compress.training.losses import Objective
     from controller.compress.training.masks import Sparsity
     from controller.compress.training.network.graph import Network
     from controller.compress.training.settings import Settings
-    from controller.compress.training.views import looked_at
+    from controller.compress.training.views import kept
 
-    inputs = np.load(order["inputs"], mmap_mode="r", allow_pickle=False)
-    augment = Augment.of(order["augment"])
-    augment.check(inputs.shape[1:])
-    teacher = Network(onnx.load(order["teacher"])).eval() if order["teacher"] else None
-    settings = Settings.of(order["settings"])
-    attack = order["attack"] and Attack(**order["attack"], low=float(inputs.min()), high=float(inputs.max()))
-    lessons = Lessons(inputs, _targets(order), teacher, augment)
-    if (views := order["settings"].get("views", 0)) and not settings.features:
-        lessons = looked_at(lessons, views, order["seed"], settings.steps * settings.batch)
+    lessons = kept(Path(order["views"]), order) if order["views"] else lessons_of(order)
+    settings, attack = Settings.of(order["settings"]), None
+    if order["attack"]:
+        low, high = float(lessons.inputs.min()), float(lessons.inputs.max())
+        attack = Attack(**order["attack"], low=low, high=high)
     sparsity = order["sparsity"] and Sparsity.of(order["sparsity"], settings.steps)
     network, objective = Network(onnx.load(order["model"])), Objective(**order["objective"])
-    return Course(network, lessons, settings, objective, sparsity or None, attack or None, order["seed"], tell)
-
-
-def _targets(order: Mapping[str, Any]) -> Any:
-    """Return targets as the loss takes them: probabilities of classes, or numbers."""
-    import numpy as np
-    import torch
-
-    if not order["targets"]:
-        return None
-    known = torch.from_numpy(np.load(order["targets"], allow_pickle=False))
-    if order["classes"] is None:
-        return known.float()
-    if int(known.max()) >= order["classes"]:
-        raise Unusable(f"labels run to {int(known.max())}, the network has {order['classes']} classes")
-    return torch.nn.functional.one_hot(known.long(), order["classes"]).float()
+    return Course(network, lessons, settings, objective, sparsity or None, attack, order["seed"], tell)
 
 
 if __name__ == "__main__":

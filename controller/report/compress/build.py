@@ -1,9 +1,9 @@
 """The document of one search: what was tried, what was found, what was taken and why, and how to get it again.
 
 Decides: the document's shape, which is part of the product: `model, search, baseline, variants, front, knee, pick,
-because, finals, warnings, reproduce`. Scores of `variants` are of the validation samples, those of `finals` of the
-evaluation samples. Times are seconds or milliseconds as named, sizes bytes, ratios 0 to 1; speed-up = baseline time /
-variant time. Leaves out: how it looks (`page.py`).
+because, finals, warnings, fleet, reproduce`. Scores of `variants` are of the validation samples, those of `finals` of
+the evaluation samples. Times are seconds or milliseconds as named, sizes bytes, ratios 0 to 1; speed-up = baseline time
+/ variant time. Leaves out: how it looks (`page.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,6 +67,7 @@ def search_report(about: About, bench: Bench, space: Space, rows: Sequence[Row],
         "rejected": {**finished.choice.rejected, **finished.lost},
         "finals": [_final(one, baseline, bench.limit) for one in finished.finals],
         "warnings": warnings_of(bench, baseline, about.evaluation),
+        "fleet": None,  # what devices gave (`fleet.py`), where they measured
         "reproduce": None,
     }
 

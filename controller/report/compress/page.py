@@ -7,14 +7,11 @@ template escapes everything, figures escape themselves, and the page's policy fo
 """
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
-
-from markupsafe import Markup
 
 from controller.report.by_class.figure import class_figure
 from controller.report.by_class.front import accuracy_latency_size_front
-from controller.report.html import environment
+from controller.report.html import page
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
@@ -22,13 +19,8 @@ Row = dict[str, Any]
 
 def render_search(document: Document) -> str:
     """Return the page of a search's document."""
-    # plotly brings its script as a file of the package: read it without importing the rest.
-    script = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
-    return environment().get_template("compress.html").render(
-        report=document,
-        figures=[figure_of(document, tried_rows(document)), figure_of(document, final_rows(document))],
-        plotly_script=Markup(script.replace("</script", "<\\/script")),
-    )  # fmt: skip
+    figures = [figure_of(document, tried_rows(document)), figure_of(document, final_rows(document))]
+    return page("compress.html", report=document, figures=figures, fleet_figures=[])
 
 
 def figure_of(document: Document, rows: Sequence[Row]) -> dict[str, Any] | None:

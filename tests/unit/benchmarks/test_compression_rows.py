@@ -3,9 +3,14 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pytest
+
 from benchmarks.compression.rows import Row, Shelf, key_of
 from benchmarks.compression.techniques import Bench, technique_claims, trains
+from benchmarks.compression.times import KeptOnly
+from controller.compress.cache import PassCache
 from controller.compress.shipped import shipped_recipes
+from controller.errors import UnusableModel
 from tools.compression_table import page
 
 ROW = Row(
@@ -24,6 +29,14 @@ def test_rows_are_kept_by_what_decides_them(tmp_path: Path) -> None:
     assert again.row(key_of("leaf_outline", {"steps": 1})) == ROW
     assert again.row(key_of("leaf_outline", {"steps": 2})) == REFUSED
     assert again.row(key_of("leaf_outline", {"steps": 3})) is None
+
+
+def test_times_are_taken_again_of_what_is_kept_and_nothing_is_made(tmp_path: Path) -> None:
+    kept = PassCache(tmp_path).get_or_make("one", lambda _folder: {"precision": "int8"})
+    cache = KeptOnly(tmp_path)
+    assert cache.get_or_make("one", lambda _folder: pytest.fail("it is there")).folder == kept.folder
+    with pytest.raises(UnusableModel, match="without --times-only"):
+        cache.get_or_make("two", lambda _folder: pytest.fail("nothing is made"))
 
 
 def test_a_cell_is_a_number_or_a_reason() -> None:

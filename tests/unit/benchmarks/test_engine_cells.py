@@ -2,22 +2,27 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.common import repository
-from benchmarks.engine_parts import cells, interpreters
+from benchmarks.engine_parts import cells, interpreters, running
 from benchmarks.engine_parts.cells import Cell, Row, as_json, every_cell, silent_rows
 from benchmarks.engine_parts.claims import claims
 from benchmarks.engine_parts.finished import Finished, Shelf
 from benchmarks.engine_parts.footprint import Footprint
-from benchmarks.engine_parts.making import plain, way
+from benchmarks.engine_parts.making import File, plain, way
+from benchmarks.engine_parts.running import Reference
 from benchmarks.engine_parts.subjects.keras_twin import BUILDERS, read_safetensors
 from benchmarks.engine_parts.subjects.packages import NETWORKS, missing
 from benchmarks.engine_parts.subjects.reference import REFERENCE
 from controller.compress.variant import ENGINES_OF
+from controller.convert.making.queries import ParityQueries
 from controller.convert.making.routes import PRECISIONS, Route
+from controller.errors import UnusableModel
 from tools.engines_table import page
 
 WORKS = Row(
@@ -149,6 +154,37 @@ def test_a_model_that_was_finished_is_found_by_a_run_of_the_same_way(tmp_path: P
     assert shelf.read("soil_carbon") is None
     shelf.clear()
     assert shelf.read("leaf_outline") is None
+
+
+ANSWERS = np.tile(np.array([[1.0, 0.0]]), (4, 1))
+
+
+def reference() -> Reference:
+    model: Any = SimpleNamespace(answered_as="regression")
+    return Reference(model, ParityQueries(ANSWERS, 0, 0), ANSWERS, True)
+
+
+@pytest.mark.parametrize(("noise", "sqnr_db", "counts"), [(0.0, None, True), (1e-3, 60.0, False), (1e-5, 100.0, True)])
+def test_a_quick_run_judges_by_the_answers_that_the_conversion_was_judged_by(
+    monkeypatch: pytest.MonkeyPatch, noise: float, sqnr_db: float | None, counts: bool
+) -> None:
+    file = File(Path("m.tflite"), "tflite", None, None)
+    monkeypatch.setattr(running, "_outputs", lambda *_: ANSWERS - [[noise, 0.0]])
+    found = running.answered_before(file, ("tflite", "float"), reference(), None)  # type: ignore[arg-type]
+    assert found.parity is not None
+    assert found.parity["sqnr_db"] == (pytest.approx(sqnr_db) if sqnr_db else None)
+    assert (found.reason is None) == counts
+    assert found.version
+
+
+def test_a_file_that_does_not_run_says_why_in_a_quick_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UnusableModel("the agent's worker: no such operator")
+
+    monkeypatch.setattr(running, "_outputs", refuse)
+    file = File(Path("m.onnx"), "onnx", None, None)
+    found = running.answered_before(file, ("onnx", "float"), reference(), None)  # type: ignore[arg-type]
+    assert (found.parity, found.reason) == (None, "the agent's worker: no such operator")
 
 
 def result(rows: list[Row]) -> dict[str, Any]:

@@ -17,18 +17,20 @@ from typing import Any
 import click
 import psutil
 
+from controller.cli.nouns.compress.on_fleet import OnFleet, measured_of, rounds_of, tell_classes, tell_cost
 from controller.cli.nouns.compress.watch import BoardWatch, PlainWatch, make_watch
 from controller.cli.output import bytes_text, print_json, print_table
 from controller.cli.session import workspace
 from controller.compress.recipe import Recipe
+from controller.compress.search.classes.picks import best_for, fronts_of
 from controller.compress.search.examine import Bench, open_bench
-from controller.compress.search.finish import Finished, finish, seconds_needed
+from controller.compress.search.finish import MOST_FINAL, Finished, finish, seconds_needed
 from controller.compress.search.genome import Space
 from controller.compress.search.loop import Budget, Ended, Parts, run_search
 from controller.compress.search.record import RecordedCache
 from controller.compress.search.space import space_of
 from controller.compress.search.split import folds_of, usual_folds
-from controller.compress.search.study import Study
+from controller.compress.search.study import Row, Study
 from controller.compress.search.timing.clock import HostClock
 from controller.compress.variant import baseline_variant
 from controller.convert.digest import model_digest
@@ -37,6 +39,7 @@ from controller.models.catalogue import find_model
 from controller.models.folder import ModelFolder
 from controller.models.samples import LabelledData, evaluation_samples, golden_inputs, training_samples
 from controller.report.compress.build import About, search_report
+from controller.report.compress.fleet import Measured, fleet_part
 from controller.report.compress.write import SearchFiles, write_search
 from controller.report.host import describe_host
 from controller.workspace import Workspace
@@ -45,8 +48,11 @@ from wire.canonical import canonical_json, sha256_hex
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for. begin: recipes that are tried first. limit: the most that may be lost, a ratio. folds: null:
-    as many as the number of samples suggests."""
+    """What is asked for.
+
+    begin: recipes that are tried first. limit: the most that may be lost, a ratio. folds: null: as many as the number
+    of samples suggests. fleet: whose devices measure; null: this host alone. yes: nobody is asked.
+    """
 
     reference: str
     begin: tuple[Recipe, ...]
@@ -56,6 +62,8 @@ class Wish:
     workers: int
     seed: int
     folds: int | None = None
+    fleet: OnFleet | None = None
+    yes: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Opened:
     """A search that can run. folder: of its study and of the cache's record."""
 
     folder: Path
+    space: Space
     bench: Bench
     study: Study
     clock: HostClock
@@ -84,6 +93,9 @@ def search(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
     space = space_of(found, wish.begin)
     if dry_run:
         _tell_space(found, space, as_json)
+    if wish.fleet is not None:
+        tell_cost(wish.fleet, found, ask=not (dry_run or wish.yes), aside=as_json)
+    if dry_run:
         return
     with make_watch(aside=as_json) as watch:
         document, files = _searched(wish, found, space, place, watch)
@@ -103,11 +115,19 @@ def _searched(
         watch.told(f"judging the baseline of {found.identity}")
         opened = _opened(wish, found, space, place, training)
         budget = Budget(wish.budget_s, wish.variants)
-        ended, finished = _run(wish, opened, budget, folder, watch)
+        ran = _run(wish, opened, budget, place, watch)
     about = About(
-        budget, ended, time.monotonic() - started, now, wish.seed, wish.workers, len(opened.evaluation), describe_host()
+        budget,
+        ran.ended,
+        time.monotonic() - started,
+        now,
+        wish.seed,
+        wish.workers,
+        len(opened.evaluation),
+        describe_host(),
     )
-    document = search_report(about, opened.bench, space, list(opened.study.rows.values()), finished)
+    document = search_report(about, opened.bench, space, ran.rows, ran.finished)
+    document["fleet"] = fleet_part(ran.measured, ran.rows) if ran.measured is not None else None
     return write_search(document, place.reports / folder.name)
 
 
@@ -121,21 +141,55 @@ def _opened(wish: Wish, found: ModelFolder, space: Space, place: Workspace, trai
     )
     clock = HostClock(place.cache / "locks" / "timing", golden)
     clock.sitting([baseline_variant(found)])  # what cannot be timed here is told before an hour is spent
-    study = Study.open(folder / "study.log", space, wish.seed, Budget(wish.budget_s).longest_s)
-    return Opened(folder, bench, study, clock, evaluation)
+    classes = wish.fleet.classes if wish.fleet is not None else ()
+    study = Study.open(folder / "study.log", space, wish.seed, Budget(wish.budget_s).longest_s, classes=classes)
+    return Opened(folder, space, bench, study, clock, evaluation)
 
 
-def _run(wish: Wish, opened: Opened, budget: Budget, folder: Path, watch: Watching) -> tuple[Ended, Finished]:
+@dataclass(frozen=True)
+class Ran:
+    """What came of a search. rows: as they are known at its end. measured: by a fleet; null: this host alone."""
+
+    ended: Ended
+    rows: list[Row]
+    finished: Finished
+    measured: Measured | None = None
+
+
+def _run(wish: Wish, opened: Opened, budget: Budget, place: Workspace, watch: Watching) -> Ran:
     reserve = partial(seconds_needed, folds=len(opened.bench.folds))
     parts = Parts(opened.study, opened.bench, opened.clock, wish.workers, stop_children, reserve)
     try:
-        with ThreadPoolExecutor(wish.workers) as pool:
-            ended = run_search(parts, budget, pool, watch)
-        rows = list(opened.study.rows.values())
-        return ended, finish(opened.bench, rows, opened.clock, opened.evaluation, watch.told)
+        if wish.fleet is not None:
+            return _run_on_fleet(wish, wish.fleet, opened, parts, (budget, place, watch))
+        ended, rows = _searched_here(wish, parts, budget, watch)
+        return Ran(ended, rows, finish(opened.bench, rows, opened.clock, opened.evaluation, watch.told))
     except KeyboardInterrupt as exc:
-        exc.add_note(f"{opened.study.tried} variants are kept in {folder}: the same command goes on from there")
+        exc.add_note(f"{opened.study.tried} variants are kept in {opened.folder}: the same command goes on from there")
         raise
+
+
+def _searched_here(wish: Wish, parts: Parts, budget: Budget, watch: Watching) -> tuple[Ended, list[Row]]:
+    with ThreadPoolExecutor(wish.workers) as pool:
+        ended = run_search(parts, budget, pool, watch)
+    return ended, list(parts.study.rows.values())
+
+
+def _run_on_fleet(
+    wish: Wish, fleet: OnFleet, opened: Opened, parts: Parts, around: tuple[Budget, Workspace, Watching]
+) -> Ran:
+    """Search with a fleet's devices. around: the budget, the workspace, and who watches."""
+    budget, place, watch = around
+    with rounds_of(fleet, opened.bench, opened.space, opened.folder, place, watch.told) as (rounds, measurer):
+        rounds.take_up(list(opened.study.rows.values()))
+        parts.settling, parts.best = rounds, best_for(fleet.classes)
+        ended, found = _searched_here(wish, parts, budget, watch)
+        rows = rounds.close(found)
+        measured = measured_of(fleet, rounds, measurer)
+    first = fronts_of(rows, fleet.classes)[:MOST_FINAL]
+    return Ran(
+        ended, rows, finish(opened.bench, rows, opened.clock, opened.evaluation, watch.told, first=first), measured
+    )
 
 
 def _folds(wish: Wish, training: LabelledData) -> int:
@@ -147,6 +201,7 @@ def folder_name(found: ModelFolder, space: Space, training: LabelledData, wish: 
     form = found.baseline_format
     folds = _folds(wish, training)
     parts = [space.digest, model_digest(form, found.file(form)), training.digest, wish.limit, wish.seed, folds]
+    parts += [wish.fleet.identity] if wish.fleet is not None else []
     return f"search-{found.name}-{found.version}-{sha256_hex(canonical_json(parts))[:12]}"
 
 
@@ -207,6 +262,8 @@ def _tell(document: dict[str, Any], files: SearchFiles) -> None:
         click.echo(f"note: {warning}")
     if document["reproduce"]:
         click.echo(f"again: {document['reproduce']}")
+    if document["fleet"] is not None:
+        tell_classes(document["fleet"])
     click.echo(f"report: {files.html}")
 
 

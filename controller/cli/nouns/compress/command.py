@@ -1,6 +1,7 @@
 """`controller model compress MODEL [--recipe NAME | --auto]`."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ from controller.cli.output import bytes_text, json_option, print_json, print_tab
 from controller.cli.session import workspace
 
 if TYPE_CHECKING:
+    from controller.cli.nouns.compress.on_fleet import Driver, OnFleet
     from controller.compress.recipe import Recipe
 
 ALL = ("all",)
@@ -69,6 +71,26 @@ class Span(click.ParamType):  # type: ignore[type-arg]  # generic in newer relea
     help="--auto: cross-validate in so many folds; default: 3 below 500 training samples, else 1.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="--auto: of chance.")
+@click.option("--fleet", help="--auto: its devices measure, and their times drive the search.")
+@click.option("--workload", default="main", show_default=True, help="--fleet: whose classes and trials.")
+@click.option(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), help="--fleet: its file; else NAME.yaml is looked for."
+)
+@click.option(
+    "--device-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="--fleet: most that devices are asked for, all together, earlier runs of the same search counted.",
+)
+@click.option(
+    "--driven-by",
+    type=click.Choice(["devices", "host"]),
+    default="devices",
+    show_default=True,
+    help="--fleet: whose times drive the search; host: devices measure at its end alone.",
+)
+@click.option("--yes", is_flag=True, help="--fleet: do not ask at a terminal.")
 @click.option("--dry-run", is_flag=True, help="Say which variants would be made, or what would be searched.")
 @json_option
 def compress(
@@ -83,6 +105,12 @@ def compress(
     workers: int,
     folds: int | None,
     seed: int,
+    fleet: str | None,
+    workload: str,
+    config: Path | None,
+    device_minutes: float,
+    driven_by: "Driver",
+    yes: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -90,11 +118,13 @@ def compress(
 
     With --auto, search: passes, their order and their parameters, on samples of the training part. What is found is
     judged on the evaluation samples at the end; the report's path is printed. A search that was ended, or killed, goes
-    on with the same command.
+    goes on with the same command.
     """
     from controller.compress.shipped import find_recipes, shipped_recipes
 
     workspace().require()
+    if fleet is not None and not auto:
+        raise click.UsageError("--fleet goes with --auto: `controller deploy` measures the variants of recipes")
     if not auto:
         _made(reference, find_recipes(recipes), evaluate, attack, dry_run=dry_run, as_json=as_json)
         return
@@ -105,8 +135,18 @@ def compress(
     if not evaluate:
         raise click.UsageError("--auto judges what it finds on the evaluation samples: leave --no-evaluate out")
     begin = tuple(shipped_recipes().values()) if recipes == ALL else find_recipes(recipes)
-    wish = Wish(reference, begin, budget, variants, max_drop / 100, workers, seed, folds)
+    on = None if fleet is None else _on_fleet(fleet, workload, config, device_minutes, driven_by=driven_by)
+    wish = Wish(reference, begin, budget, variants, max_drop / 100, workers, seed, folds, on, yes)
     search(wish, dry_run=dry_run, as_json=as_json)
+
+
+def _on_fleet(fleet: str, workload: str, config: Path | None, minutes: float, *, driven_by: "Driver") -> "OnFleet":
+    from controller.cli.nouns.compress.on_fleet import OnFleet
+    from controller.deploy.fleet_files import required_fleet
+
+    found = required_fleet(fleet, config, workspace())
+    found.fleet_file.workload(workload)
+    return OnFleet(found, workload, minutes, driven_by)
 
 
 def _made(

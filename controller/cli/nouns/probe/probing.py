@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from controller.cli.progress import make_progress
-from controller.compress.build import CONVERTING, build_wanted
+from controller.compress.build import build_wanted
 from controller.compress.cache import PassCache
 from controller.compress.probe.emulated import Machine
 from controller.compress.probe.emulator import find
@@ -16,6 +16,7 @@ from controller.compress.probe.programs import programs_of
 from controller.compress.probe.root import places
 from controller.compress.probe.verdicts import Bench, Check, check, probed
 from controller.compress.variant import FailedVariant, Variant, Wanted
+from controller.deploy.progress import Progress, of_builds
 from controller.errors import EmulatorMissing, ProbeRootMissing, UnusableData
 from controller.models.folder import ModelFolder
 from controller.models.samples import calibration_samples, evaluation_samples, stratified_rows
@@ -91,16 +92,11 @@ def probe_queries(model: ModelFolder, workspace: Workspace, count: int) -> tuple
     return known.inputs[stratified_rows(known.labels, known.kind, count)], "evaluation"
 
 
-def _made(wanted: Sequence[Wanted], bench: Bench, workspace: Workspace, progress: Any) -> list[Variant | FailedVariant]:
+def _made(
+    wanted: Sequence[Wanted], bench: Bench, workspace: Workspace, progress: Progress
+) -> list[Variant | FailedVariant]:
     progress.stage("compressing", len(wanted))
-
-    def told(variant: str, what: str) -> None:
-        if what == "done" or what.startswith("failed"):
-            progress.advance(f"{variant} {what}")
-        elif what.startswith(CONVERTING):
-            progress.say(f"{variant}: {what}")
-
-    calibration = calibration_samples(bench.model, workspace.datasets)
+    told, calibration = of_builds(progress), calibration_samples(bench.model, workspace.datasets)
     return build_wanted(bench.model, wanted, calibration, bench.cache, told, datasets=workspace.datasets)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from controller.compress.channels import atoms, cut, rules, select, trace
 from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, Needs, PassContext, needs_float
 from controller.compress.passes.weights import float_onnx
-from controller.compress.students import depth, derive, fresh, graph, normalise, separable, stems, width
-from controller.compress.students.early import later, legal, pools, refit, stride
+from controller.compress.students import depth, derive, fresh, graph, normalise, planar, separable, stems, width
+from controller.compress.students.early import later, legal, pools, refit, stages, stride
 from controller.compress.weights import operators
 from controller.models.graph import measure_graph
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
 SOURCES = (
-    *(depth, derive, fresh, graph, later, legal, normalise, pools, refit, separable, stems, stride, width),
+    *(depth, derive, fresh, graph, normalise, planar, separable, stems, width),
+    *(later, legal, pools, refit, stages, stride),
     *(float_onnx, operators, atoms, trace, rules, select, cut),
 )
 
@@ -41,10 +42,12 @@ class DerivePass:
             "round_to": (4, 8, 16),
             "separable": (False, True),
             "pools": ("kept", "strides"),
-            "early_stride": (1, 2, 4),
+            "early_stride": (1, 2, 4, 8),
             "stride_at": ("stem", "input"),
             "later_strides": ("kept", "reduced"),
+            "stages": ("kept", "strided"),
             "depth": (0.0, 0.5, 1.0),
+            "planar": (False, True),
             "weights": ("fresh", "inherited"),
         }
 

@@ -10,6 +10,9 @@ from typing import Any
 from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, PassContext, needs_float
 from controller.compress.passes.training.trained import NEEDS, trained
 
+VIEWS = 32
+"""In a search: asking the teacher in each step costs most students more than all else."""
+
 
 class DistillPass:
     """The baseline teaches; labels count as `alpha` says."""
@@ -22,8 +25,8 @@ class DistillPass:
 
     def space(self, _capabilities: Capabilities) -> Mapping[str, Sequence[Any]]:
         return {
-            "steps": (1000, 2000, 4000, 8000), "rate": (1e-3, 3e-3, 1e-2), "alpha": (0.0, 0.1, 0.5),
-            "temperature": (1.0, 2.0, 4.0, 8.0), "features": (0.0, 0.1, 1.0),
+            "steps": (500, 1000, 2000, 4000, 8000), "rate": (2e-3, 5e-3, 1e-2), "alpha": (0.0, 0.1, 0.5),
+            "temperature": (2.0, 4.0, 8.0), "views": (VIEWS,), "features": (0.0,),
         }  # fmt: skip
 
     def run(self, artifact: Artifact, parameters: Mapping[str, Any], context: PassContext) -> Artifact:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.compress.passes.base import Artifact, Capabilities, CompressionPass, PassContext
+from controller.compress.passes.training.distill import VIEWS
 from controller.compress.passes.training.trained import NEEDS, trained
 
 
@@ -25,7 +26,10 @@ class QuantizeAwarePass:
         return f"{self.name} trains what quantize_static has quantised, and this file is {given}"
 
     def space(self, _capabilities: Capabilities) -> Mapping[str, Sequence[Any]]:
-        return {"steps": (250, 500, 1000), "rate": (5e-5, 2e-4, 1e-3), "alpha": (0.0, 0.1, 0.5)}
+        return {
+            "steps": (250, 500, 1000), "rate": (5e-5, 2e-4, 1e-3), "alpha": (0.0, 0.1, 0.5), "views": (VIEWS,),
+            "features": (0.0,),
+        }  # fmt: skip
 
     def run(self, artifact: Artifact, parameters: Mapping[str, Any], context: PassContext) -> Artifact:
         return trained(artifact, parameters, context, {})

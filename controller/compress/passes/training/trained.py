@@ -12,6 +12,7 @@ import numpy as np
 
 from controller.compress.channels import trace
 from controller.compress.materials.training import INPUTS, TARGETS, TEACHER, Material
+from controller.compress.materials.views import kept_views
 from controller.compress.passes.base import Artifact, Needs, PassContext
 from controller.convert.environments import Limits, required, run_worker
 from controller.convert.onnx_io import parse_onnx
@@ -25,6 +26,7 @@ _LOOP = (
     "attacks.methods",
     "augment",
     "features",
+    "lessons",
     "loop",
     "losses",
     "masks",
@@ -36,7 +38,11 @@ _LOOP = (
 _NETWORK = ("graph", "operators", "quantised", "rewrite", "shapes", "windows")
 SOURCES = (*(f"{_TRAINING}.{name}" for name in _LOOP), *(f"{_TRAINING}.network.{name}" for name in _NETWORK))
 NEEDS = Needs(
-    libraries=("numpy",), deterministic=False, training=True, environment=ENVIRONMENT, sources=(__name__, *SOURCES)
+    libraries=("numpy",),
+    deterministic=False,
+    training=True,
+    environment=ENVIRONMENT,
+    sources=(__name__, "controller.compress.materials.views", *SOURCES),
 )
 
 
@@ -59,6 +65,8 @@ def trained(
     order = {**_order(artifact, parameters, context, material), **parts}
     if order["targets"] is None and order["teacher"] is None:
         raise UnusableData("there are no labels to train with; distill learns from the baseline alone")
+    if (views := parameters.get("views", 0)) and not parameters["features"]:
+        order["views"] = str(kept_views(order, views, context))
     limits = Limits(longest_s=LONGEST_S, threads=context.threads)
     result = run_worker(required(ENVIRONMENT), WORKER, order, context.folder, limits)
     if result["outcome"] != "ok":
@@ -94,6 +102,7 @@ def _order(
         if "alpha" in parameters
         else None,
         "objective": objective(material, parameters),
+        "views": None,
         "settings": dict(parameters),
         "augment": dict(material.augment) if parameters["augment"] else {},
         "sparsity": None,

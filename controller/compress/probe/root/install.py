@@ -26,6 +26,7 @@ from controller.compress.probe.root.locks import PYTHON_VERSION, RootLocks, root
 from controller.convert.environments.hold import exclusive
 from controller.convert.environments.make import disk_bytes
 from controller.convert.environments.pip import Place, Progress, run_pip
+from controller.convert.environments.places import COMPLETE
 from controller.convert.environments.watch import last_lines, watch
 from controller.errors import DiskFull, ProbeRootNotInstalled
 from wire.canonical import canonical_json
@@ -108,7 +109,7 @@ def remove() -> bool:
         return False
     with exclusive(root, places.CALLED):
         # First the file that makes it count: a removal that is killed leaves nothing that looks whole.
-        (root / places.COMPLETE).unlink(missing_ok=True)
+        (root / COMPLETE).unlink(missing_ok=True)
         shutil.rmtree(root)
         sweep_unfinished(root.parent)
     return True
@@ -146,7 +147,7 @@ def _fill(partial: Path, wanted: Plan, progress: Progress, held: int) -> None:
     shutil.rmtree(fetched)
     progress.stage("try it", 1)
     record = {"versions": _try(partial, locks), "locks_sha256": locks.digest, "disk_bytes": disk_bytes(partial)}
-    write_synced(partial / places.COMPLETE, canonical_json(record))
+    write_synced(partial / COMPLETE, canonical_json(record))
     progress.advance(", ".join(locks.wheels.imports))
 
 

@@ -6,18 +6,16 @@ locks that this release ships. Leaves out: making one (`install.py`).
     required().python  # ProbeRootMissing names the command where it is not there
 """
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controller.compress.probe.root.locks import root_locks
+from controller.convert.environments.places import data_folder, record_of
 from controller.errors import ProbeRootMissing
 
 MACHINE = "aarch64"
 FOLDER_VARIABLE = "THRESHER_PROBE_ROOTS"
-COMPLETE = "complete.json"
 SYSTEM, PACKAGES = "system", "packages"
 """Debian's files, and the wheels'."""
 
@@ -41,10 +39,7 @@ class Root:
 
 def folder() -> Path:
     """Return where roots lie: $THRESHER_PROBE_ROOTS, else thresher/probe in the user's data folder."""
-    if own := os.environ.get(FOLDER_VARIABLE):
-        return Path(own).expanduser().absolute()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser().absolute() / "thresher" / "probe"
+    return data_folder(FOLDER_VARIABLE, "probe")
 
 
 def root_folder() -> Path:
@@ -78,12 +73,7 @@ def fault() -> str | None:
 
 def complete(root: Path) -> dict[str, Any]:
     """Return what an installation wrote when it was done; empty where none was ever done."""
-    try:
-        record = json.loads((root / COMPLETE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    known = isinstance(record, dict) and {"versions", "locks_sha256", "disk_bytes"} <= record.keys()
-    return record if known else {}
+    return record_of(root, {"versions", "locks_sha256", "disk_bytes"})
 
 
 def status() -> dict[str, Any]:

@@ -58,6 +58,7 @@ def test_variants_come_in_order_and_a_second_build_runs_nothing(model: ModelFold
     assert int8.pipeline.pre.input.name == "series"
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_pass_calibrates_on_what_the_model_takes_not_on_raw_queries(model: ModelFolder, tmp_path: Path) -> None:
     """The pipeline normalises each series: shifted and scaled queries must give the same variant."""
     queries = calibration_samples(model, tmp_path / "samples")
@@ -70,6 +71,7 @@ def test_a_pass_calibrates_on_what_the_model_takes_not_on_raw_queries(model: Mod
     assert np.allclose(run(made[0].model_file, inputs), run(made[1].model_file, inputs), atol=0.1)
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_format_that_the_model_lacks_fails_alone(model: ModelFolder, tmp_path: Path) -> None:
     lite = recipe("tflite-float", {"tflite_float": {}}, form="tflite")
     failed, made = build_variants(model, [lite, HALF], np.zeros((0, 1, 64)), PassCache(tmp_path / "c"), lambda *_: None)
@@ -78,6 +80,7 @@ def test_a_format_that_the_model_lacks_fails_alone(model: ModelFolder, tmp_path:
     assert isinstance(made, Variant)
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_pass_that_needs_samples_and_has_none_fails_alone(model: ModelFolder, tmp_path: Path) -> None:
     failed, made = build_variants(model, [INT8, HALF], np.zeros((0, 1, 64)), PassCache(tmp_path / "c"), lambda *_: None)
     assert isinstance(failed, FailedVariant)
@@ -102,6 +105,7 @@ def test_a_child_that_dies_says_how(code: str, says: str, tmp_path: Path, monkey
         run_child("dying", {}, tmp_path, "quantize_static")
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_crashing_pass_becomes_a_failed_variant(
     model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

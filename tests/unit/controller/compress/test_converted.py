@@ -23,6 +23,8 @@ from tests.unit.controller.compress.small_models import MODEL_YAML, write_folder
 from tests.unit.controller.convert.making.test_convert import torch_model as torch_model  # a fixture
 from tests.unit.controller.convert.test_conversion_records import put
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 SERIES_YAML = MODEL_YAML.replace(
     MODEL_YAML[MODEL_YAML.index("pre:") : MODEL_YAML.index("post:")], "pre: {kind: tensor}\n"
 ).replace(", layout: NCL", "")

@@ -16,6 +16,8 @@ from controller.models.folder import ModelFolder
 from tests.unit.controller.compress.small_tflite import expected, rows, write_tflite
 from tests.unit.controller.models.sources.small_graphs import linear, recurrent, save
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 YAML = """\
 schema: 1
 name: bare

@@ -99,6 +99,9 @@ def test_a_variant_is_named_after_format_and_recipe(name: str, form: str, varian
     [
         ({"onnxruntime": {"provider": "dml"}}, "provider"),
         ({"onnxruntime": {"provider_options": {"device_id": 0}}}, "no provider that they would be for"),
+        ({"onnxruntime": {"provider": "library"}}, "belong together"),
+        ({"onnxruntime": {"provider": "qnn", "provider_library": "/usr/lib/libx.so"}}, "belong together"),
+        ({"onnxruntime": {"provider": "library", "provider_library": "libx.so"}}, "provider_library"),
         ({"litert": {"delegate": "library"}}, "belong together"),
         ({"litert": {"delegate": "gpu", "delegate_library": "/usr/lib/libx.so"}}, "belong together"),
         ({"litert": {"delegate": "library", "delegate_library": "libx.so"}}, "delegate_library"),

@@ -22,6 +22,8 @@ from tests.unit.controller.compress.probe.fake_emulator import put_emulator, run
 from tests.unit.controller.compress.small_models import series, write_folder
 from tests.unit.controller.compress.small_tflite import rows, write_tflite
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 LITE_YAML = """\
 schema: 1
 name: rows

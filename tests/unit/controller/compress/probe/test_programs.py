@@ -13,6 +13,7 @@ from controller.compress.probe.programs import Programs, command, lay_out, progr
 from controller.compress.probe.root import places
 from controller.compress.probe.root.locks import root_locks
 from controller.convert.environments.hold import exclusive
+from controller.convert.environments.places import COMPLETE
 from controller.errors import Busy, ProbeRootMissing
 
 EMULATOR = Emulator(Path("/bin/emulator"), "7.2.22", "Model")
@@ -70,7 +71,7 @@ def test_nobody_removes_a_root_that_is_used() -> None:
     root = places.root_folder()
     root.mkdir(parents=True)
     record = {"versions": {"numpy": "2"}, "locks_sha256": root_locks().digest, "disk_bytes": 1}
-    (root / places.COMPLETE).write_text(json.dumps(record))
+    (root / COMPLETE).write_text(json.dumps(record))
     programs = programs_of(PROCESSORS["cortex-a72"])
     assert programs == Programs(root, {"numpy": "2"})
     with programs.held(), pytest.raises(Busy, match="the probe's root aarch64"), exclusive(root, places.CALLED):

@@ -15,7 +15,7 @@ from controller.compress.calibrate.stream import Feed
 from controller.compress.channels.trace import inlined
 from controller.compress.quantised.adaptive import round_adaptively
 from controller.compress.quantised.emulated import outputs, sqnr_db
-from controller.compress.quantised.moments import is_read_whole, moments_of
+from controller.compress.quantised.moments import is_read_whole, moments_of, moments_of_each
 from controller.compress.quantised.rounding import adaround, loss
 from controller.compress.weights.operators import values_of, weighted
 from tests.unit.controller.compress.channels import small_networks as small
@@ -98,6 +98,19 @@ def test_moments_of_a_product() -> None:
     moments = moments_of(model, each, feed)
     expected = (outputs(model, feed)[0] ** 2).mean(axis=0)
     np.testing.assert_allclose(np.einsum("oi,ij,oj->o", rows, moments, rows), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("most_bytes", [0, 10**9], ids=["one at a time", "all at once"])
+def test_moments_of_many_operators_are_those_of_each(most_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small.places_in_a_row()
+    feed = Feed(np.random.default_rng(0).normal(size=(4, 3, small.SIZE, small.SIZE)).astype(np.float32))
+    own = weighted(model)
+    alone = [moments_of(model, each, feed) for each in own]
+    monkeypatch.setattr("controller.compress.quantised.moments.MOST_BYTES", most_bytes)
+    together = list(moments_of_each(model, own, feed))
+    assert [each for each, _ in together] == own
+    for (_, found), expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_groups_are_left_to_nearest_rounding() -> None:

@@ -37,6 +37,31 @@ def test_values_of_shipped_recipes_widen_what_passes_name(model: ModelFolder) ->
     assert "quantize_static.reduce_range" not in space.genes
 
 
+def test_what_a_pass_names_one_value_for_stays_at_that(model: ModelFolder) -> None:
+    seldom = recipe("seldom", {"simplify": {}}, {"distill": {"views": 3}})
+    space = space_of(model, [seldom])
+    if "distill" in space.dropped:
+        pytest.skip(space.dropped["distill"])
+    assert space.values["distill.views"] == (32,)
+    assert space.whole == {"seldom": seldom}
+
+
+def test_students_come_behind_what_takes_seconds_and_before_what_trains_the_whole_model(model: ModelFolder) -> None:
+    taught = {"distill": {"steps": 500}}
+    given = [
+        recipe("whole", {"simplify": {}}, taught),
+        recipe(
+            "long-student", {"simplify": {}}, {"derive": {"width": 0.5, "round_to": 4}}, {"distill": {"steps": 900}}
+        ),
+        recipe("short-student", {"simplify": {}}, {"derive": {"width": 0.5, "round_to": 4}}, taught),
+        recipe("plain", {"simplify": {}}),
+    ]
+    space = space_of(model, given)
+    if "distill" in space.dropped:
+        pytest.skip(space.dropped["distill"])
+    assert [one.name for one in space.seeds] == ["plain", "short-student", "long-student", "whole"]
+
+
 def test_without_samples_nothing_calibrates_and_nothing_trains(tmp_path: Path) -> None:
     bare = MODEL_YAML.replace(MODEL_YAML[MODEL_YAML.index("data:") :], "")
     space = space_of(

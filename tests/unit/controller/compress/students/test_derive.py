@@ -131,16 +131,16 @@ def test_what_a_search_offers_is_valid_together_and_nothing_at_all_is_refused(tm
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        ("leaf_outline", ((False, True), ("kept",), (1, 2, 4), (0.0, 0.5, 1.0))),
-        ("fashion", ((False, True), ("kept", "strides"), (1, 2, 4), (1.0,))),
-        ("soil_carbon", ((False,), ("kept",), (1,), (1.0,))),
+        ("leaf_outline", ((False, True), ("kept",), (1, 2, 4, 8), ("kept", "strided"), (0.0, 0.5, 1.0), (False, True))),
+        ("fashion", ((False, True), ("kept", "strides"), (1, 2, 4), ("kept",), (1.0,), (False,))),
+        ("soil_carbon", ((False,), ("kept",), (1,), ("kept",), (1.0,), (False,))),
     ],
 )
 def test_a_search_is_offered_what_the_model_allows(name: str, allowed: tuple[Any, ...]) -> None:
     chosen = find_pass("derive")
     assert isinstance(chosen, DerivePass)
     space = chosen.space_of(EVERYTHING, Artifact("onnx", file_of(name)))
-    assert tuple(space[key] for key in ("separable", "pools", "early_stride", "depth")) == allowed
+    assert tuple(space[key] for key in ("separable", "pools", "early_stride", "stages", "depth", "planar")) == allowed
     assert space["later_strides"] == (("kept", "reduced") if name == "fashion" else ("kept",))
     assert space["stride_at"] == (("stem",) if name == "soil_carbon" else ("stem", "input"))
     assert space["width"] == (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
@@ -154,7 +154,7 @@ def test_a_search_is_offered_what_the_model_allows(name: str, allowed: tuple[Any
         ({"separable": True, "stride_at": "input"}, "stride_at means nothing without early_stride"),
         ({"separable": True, "round_to": 4}, "round_to means nothing without width"),
         ({"width": 0.1}, "greater than or equal to 0.125"),
-        ({"early_stride": 3}, "Input should be 1, 2 or 4"),
+        ({"early_stride": 3}, "Input should be 1, 2, 4 or 8"),
         ({"widht": 0.5}, "Extra inputs are not permitted"),
     ],
 )
@@ -168,7 +168,8 @@ def test_only_float_onnx_goes_in_and_the_shipped_recipe_derives() -> None:
     assert chosen.applies(EVERYTHING, Artifact("onnx", Path("m.onnx"))) is None
     assert "float32" in (chosen.applies(EVERYTHING, Artifact("onnx", Path("m.onnx"), "int8")) or "")
     assert "onnx" in (chosen.applies(EVERYTHING, Artifact("tflite", Path("m.tflite"))) or "")
-    for name in ("student-separable", "student-fewer-places", "student-int8"):
+    plain = ("student-separable", "student-fewer-places", "student-int8")
+    for name in (*plain, "student-tiny", "student-series", "student-strides"):
         recipe = find_recipe(name)
         assert recipe.pass_names[:3] == ("simplify", "derive", "distill")
         assert not recipe.in_all

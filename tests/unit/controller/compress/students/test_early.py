@@ -8,6 +8,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from controller.compress.students.early.pools import pools_to_strides
+from controller.compress.students.early.stages import stride_stages
 from controller.compress.students.early.stride import At, stride_early
 from controller.compress.weights.operators import attributes, values_of, weighted
 from controller.errors import UnusableModel
@@ -163,3 +164,31 @@ def test_pools_whose_places_are_needed_are_refused() -> None:
     model = net.model(net.add("Gemm", net.add("Flatten", pool), net.weight(8 * 4, 5)))
     with pytest.raises(UnusableModel, match=r"pools: the graph needs the places .* mismatch .* between 32 and 72"):
         pools_to_strides(model)
+
+
+def widening(strides: int, flat: bool = False) -> tuple[onnx.ModelProto, str]:
+    """A block that widens behind a stem, its shortcut a convolution; and the block's value."""
+    net = small.Network()
+    steps: dict[str, Any] = {"strides": [strides, strides]}
+    x = net.add("Relu", net.conv("x", 3, 4))
+    body = net.conv(net.add("Relu", net.conv(x, 4, 8, **steps)), 8, 8)
+    end = net.add("Relu", net.add("Add", body, net.conv(x, 4, 8, 1, **steps)))
+    return net.model(
+        net.add("Reshape", end, net.weight(values=np.array([-1, 8, 64]))) if flat else net.head(end, 8)
+    ), end
+
+
+def test_blocks_that_widen_take_longer_steps() -> None:
+    model, end = widening(1)
+    student, said = stride_stages(model, 0)
+    assert infer_shapes(student)[end] == (1, 8, 4, 4)
+    assert macs(student) == 64 * 4 * 27 + 16 * 8 * 36 + 16 * 8 * 72 + 16 * 8 * 4 + 8 * 5
+    assert said == "stages: strides of 2 in 1 blocks whose shortcut is a convolution"
+    assert answers(student).shape == (3, 5)
+
+
+def test_blocks_that_stride_already_and_places_that_are_needed_are_refused() -> None:
+    with pytest.raises(UnusableModel, match="stages: no block behind the stem keeps its places"):
+        stride_stages(widening(2)[0], 0)
+    with pytest.raises(UnusableModel, match="stages: the graph needs its places"):
+        stride_stages(widening(1, flat=True)[0], 0)

@@ -1,6 +1,9 @@
 """Training from beginning to end, on three kinds of waves."""
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,7 +15,7 @@ from controller.compress.training.losses import Objective  # noqa: E402
 from controller.compress.training.masks import Sparsity  # noqa: E402
 from controller.compress.training.network.graph import Network  # noqa: E402
 from controller.compress.training.settings import Settings  # noqa: E402
-from controller.compress.training.views import looked_at  # noqa: E402
+from controller.compress.training.views import kept, look, looked_at  # noqa: E402
 from controller.convert.workers.frame import Unusable  # noqa: E402
 from tests.unit.controller.compress.training.conftest import small_convolution, waves  # noqa: E402
 
@@ -127,6 +130,27 @@ def test_no_more_views_are_made_than_training_looks_at(teacher: Network) -> None
     assert len(lessons.inputs) == 450
     assert lessons.targets is not None
     assert sorted(map(tuple, lessons.inputs[:300, 0])) == sorted(map(tuple, X[:, 0]))  # each once before any is again
+
+
+def test_kept_views_are_the_lessons_of_whoever_opens_them(tmp_path: Path, teacher: Network) -> None:
+    onnx.save(teacher.written(), tmp_path / "teacher.onnx")
+    np.save(tmp_path / "samples.npy", X)
+    np.save(tmp_path / "labels.npy", TARGETS.argmax(1).numpy())
+    order = {
+        "inputs": str(tmp_path / "samples.npy"), "targets": str(tmp_path / "labels.npy"), "classes": 3,
+        "teacher": str(tmp_path / "teacher.onnx"), "augment": {"roll": True}, "views": 2, "count": 500, "seed": 1,
+        "threads": 1, "folder": str(tmp_path),
+    }  # fmt: skip
+    assert look(order) == {"views": 500}
+    lessons = kept(tmp_path, order)
+    assert lessons.targets is not None
+    assert lessons.known is not None
+    assert lessons.teacher is not None
+    assert lessons.augment == Augment()
+    with torch.no_grad():
+        said = lessons.teacher(torch.from_numpy(np.array(lessons.inputs)))[0]
+    assert torch.allclose(said, lessons.known, atol=1e-5)
+    assert torch.equal(lessons.targets[:5].argmax(1), said[:5].argmax(1))
 
 
 def test_views_without_a_teacher_are_refused() -> None:

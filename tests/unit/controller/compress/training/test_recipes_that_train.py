@@ -3,6 +3,7 @@
 Not one of them imports PyTorch: the passes start it in the converter environment.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from controller.compress.build import build_wanted
 from controller.compress.cache import PassCache
 from controller.compress.materials.training import INPUTS, TARGETS, TEACHER, Material, kept_material
+from controller.compress.materials.views import count_for
 from controller.compress.recipe import Recipe
 from controller.compress.robustness import robustness
 from controller.compress.variant import FailedVariant, Variant, Wanted, baseline_variant
@@ -116,6 +118,36 @@ def test_a_pruned_network_is_taught_by_what_it_was(tmp_path: Path) -> None:
     assert accuracy(after.model_file) > accuracy(before.model_file)
     assert accuracy(after.model_file) > 0.85
     assert "trained for 180 steps" in after.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("samples", "views", "steps", "batch", "count"),
+    [
+        (200, 32, 2000, 64, 6400),  # of each sample as many as are asked for
+        (60_000, 32, 2000, 64, 131_072),  # what is looked at, 128,000, and no more
+        (60_000, 32, 2048, 64, 131_072),  # the same ones for a somewhat longer training
+        (60_000, 32, 10, 64, 4096),
+    ],
+)
+def test_views_are_as_many_as_are_looked_at_in_steps_of_two(
+    tmp_path: Path, samples: int, views: int, steps: int, batch: int, count: int
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((samples, 1), np.float32))
+    order = {"inputs": str(tmp_path / "x.npy"), "settings": {"steps": steps, "batch": batch}}
+    assert count_for(order, views) == count
+
+
+@needs_torch
+@pytest.mark.long
+def test_students_learn_from_the_same_views(tmp_path: Path) -> None:
+    pruned = {"prune_channels": {"amount": 0.5, "round_to": 1}}
+    for steps in (150, 180):
+        taught = {"distill": {"steps": steps, "batch": 20, "rate": 0.01, "views": 8}}
+        made = build(tmp_path, {"simplify": {}}, pruned, taught)
+        assert isinstance(made, Variant), made
+        assert accuracy(made.model_file) > 0.85
+    facts = [json.loads(each.read_bytes()) for each in (tmp_path / "cache").glob("*/result.json")]
+    assert [each["views"] for each in facts if "views" in each] == [8 * 120]
 
 
 @needs_torch

@@ -8,6 +8,7 @@ import pytest
 
 from controller.compress.probe.root import places
 from controller.compress.probe.root.locks import root_locks
+from controller.convert.environments.places import COMPLETE
 from controller.errors import ProbeRootMissing
 
 
@@ -47,7 +48,7 @@ def test_what_does_not_count(
     assert places.fault() == "is not installed"
     places.root_folder().mkdir()
     if content is not None:
-        (places.root_folder() / places.COMPLETE).write_text(content)
+        (places.root_folder() / COMPLETE).write_text(content)
     assert places.fault() == because
     with pytest.raises(ProbeRootMissing, match=f"{because}: run  controller model probe --install"):
         places.required()
@@ -57,7 +58,7 @@ def test_what_does_not_count(
 def test_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THRESHER_PROBE_ROOTS", str(tmp_path))
     places.root_folder().mkdir()
-    (places.root_folder() / places.COMPLETE).write_text(record())
+    (places.root_folder() / COMPLETE).write_text(record())
     found = places.required()
     assert (found.folder, found.versions) == (tmp_path / "aarch64", {"numpy": "2.4.6"})
     assert places.status() == {

@@ -1,0 +1,1 @@
+"""Short trainings for many candidates, long ones for few."""
