@@ -8,6 +8,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := .venv/bin
 # Processes of pytest. Two: the suite starts brokers and agents, and must fit a machine of two cores.
 WORKERS ?= 2
+# A file's tests share what its fixtures make, so one process runs them all; in the order of collection, since the long
+# files come early in it and the two processes end together.
+SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Files with tests that run alone: collecting all others as well takes as long as some of these tests.
+ALONE = $$(grep -rlw --include='test_*.py' 'mark\.alone' tests)
 # Benchmarks that `make bench` runs; `make bench QUICK=--quick` ends within minutes.
 BENCHMARKS := $(filter-out __init__ common,$(basename $(notdir $(wildcard benchmarks/*.py)))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py)))
 QUICK ?=
@@ -22,12 +27,12 @@ demo: environment-demo  ## deploy a real model to six local agents over a real b
 	$(BIN)/controller demo
 
 test: environment-dev  ## all tests but the long ones and those that need a board
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not alone and not long and not device"
-	$(BIN)/python -m pytest -q -m "alone and not long and not device"
+	$(BIN)/python -m pytest -q $(SPREAD) -m "not alone and not long and not device"
+	$(BIN)/python -m pytest -q -m "alone and not long and not device" $(ALONE)
 
 test-long: environment-dev  ## the long tests; goes on where it stopped until the code changes
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "long and not alone and not device" -p tools.resume --resume .cache/test-long.json
-	$(BIN)/python -m pytest -q -m "long and alone and not device" -p tools.resume --resume .cache/test-long-alone.json
+	$(BIN)/python -m pytest -q $(SPREAD) -m "long and not alone and not device" -p tools.resume --resume .cache/test-long.json
+	$(BIN)/python -m pytest -q -m "long and alone and not device" -p tools.resume --resume .cache/test-long-alone.json $(ALONE)
 
 lint: environment-dev  ## ruff, mypy and the import rules
 	$(BIN)/ruff check .

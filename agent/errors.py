@@ -107,3 +107,10 @@ class NoVerdict(AgentError):
 
     reason = "no_verdict"
     exit_code = 16
+
+
+class SpeedVoid(AgentError):
+    """`agent bench` measured a bundle whose speed must not be used: something else was at work, or it never settled."""
+
+    reason = "speed_void"
+    exit_code = 16

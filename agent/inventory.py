@@ -24,6 +24,7 @@ from agent.device.cpu import host_id, instruction_sets, soc_name
 from agent.device.durable import write_durably
 from agent.device.vitals import memory_bytes, sensor_names
 from agent.errors import DiskFull
+from agent.inference.engines.providers import PLUGIN_MODULES
 from agent.inference.engines.table import TABLE
 from agent.inference.limits import kernel_folder
 from agent.warm import read_report
@@ -98,6 +99,7 @@ def _probe_key(installed: tuple[EngineInfo, ...]) -> str:
     """Digest of what the answer depends on."""
     parts = [agent_version(), sys.prefix, platform.python_version()]
     parts += [f"{engine.name} {engine.version}" for engine in installed]
+    parts += [f"{module} {installed_version(module)}" for module in PLUGIN_MODULES]
     for name in ("/proc/sys/kernel/random/boot_id", "/proc/driver/nvidia/version"):
         try:
             parts.append(Path(name).read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ from controller.compress.cache import PassCache
 from controller.convert.environments import NAMES, environment
 
 ROUNDS, QUICK_ROUNDS = 3, 2
-STARTS = 3
+STARTS, QUICK_STARTS = 3, 2
 STATE = repository() / ".cache" / "engines"
 CONVERTERS = (
     "torch",
@@ -110,7 +110,8 @@ def _footprints(rows: Sequence[Row], ground: Ground) -> list[Footprint]:
         if (row.subject, row.precision) == (MODEL, "float") and row.p50_ms is not None:
             first.setdefault(row.engine, row)
     bundles = {engine: bundle_folder(ground, row.cell, str(row.sha256)) for engine, row in first.items()}
-    return [footprint(engine, bundle, ground.devices.of(engine), STARTS) for engine, bundle in bundles.items()]
+    starts = QUICK_STARTS if ground.workshop.alone else STARTS
+    return [footprint(engine, bundle, ground.devices.of(engine), starts) for engine, bundle in bundles.items()]
 
 
 def _versions() -> dict[str, Any]:

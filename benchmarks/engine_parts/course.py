@@ -22,11 +22,13 @@ from benchmarks.engine_parts.running import (
     Reference,
     Timing,
     answered,
+    answered_before,
     reference,
     timed,
     write_bundle,
 )
 from benchmarks.engine_parts.subjects import Subject
+from controller.compress.variant import ENGINE_OF
 from controller.convert.making.judge import BY_CONVERTER, ON_CPU
 from controller.errors import ControllerError
 from controller.models.folder import ModelFolder
@@ -39,7 +41,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "onnxruntime": ({"graph_optimization": "disabled"}, {"spinning": False}),
     "litert": ({"xnnpack": False},),
 }
-"""Engine -> options that are timed beside the defaults, on one model."""
+"""Engine -> options that are timed beside the defaults, on one model, in a run that is not quick."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,7 @@ def _row(cell: Cell, given: Reference, ground: Ground, course: Course) -> Row:
     bundle = write_bundle(bundle_folder(ground, cell, file.sha256), file, engine, given)
     key = (file.sha256, engine, cell.target, cell.precision)
     if key not in course.answers:
-        judged = (cell.target, cell.precision)
-        course.answers[key] = answered(bundle, judged, given, ground.devices.of(engine))
+        course.answers[key] = _answered(cell, file, bundle, given, ground)
     found = course.answers[key]
     row.engine_parity, row.engine_version = found.parity, found.version
     if found.reason is not None:
@@ -170,6 +171,13 @@ def _row(cell: Cell, given: Reference, ground: Ground, course: Course) -> Row:
         _enlist(cell, file, bundle, course)
         _enlist_options(cell, file, given, (ground, course))
     return row
+
+
+def _answered(cell: Cell, file: File, bundle: Path, given: Reference, ground: Ground) -> Answered:
+    judged, engine = (cell.target, cell.precision), ON_PROCESSOR.get(cell.engine, cell.engine)
+    if ground.workshop.alone and engine == ENGINE_OF[file.form]:
+        return answered_before(file, judged, given, ground.workshop)
+    return answered(bundle, judged, given, ground.devices.of(engine))
 
 
 def bundle_folder(ground: Ground, cell: Cell, digest: str) -> Path:
@@ -193,9 +201,9 @@ def _enlist(cell: Cell, file: File, bundle: Path, course: Course) -> None:
 
 
 def _enlist_options(cell: Cell, file: File, given: Reference, around: tuple[Ground, Course]) -> None:
-    """Have the options of an engine timed as well, for the own file and its int8 of one model."""
+    """Have an engine's options timed as well, for the own file and its int8 of one model. No claim is about them."""
     ground, course = around
-    if cell.subject != VARIED or cell.source != cell.target or cell.precision == "fp16":
+    if ground.workshop.alone or cell.subject != VARIED or cell.source != cell.target or cell.precision == "fp16":
         return
     for options in OPTIONS.get(cell.engine, ()):
         told = ",".join(f"{name}={value}" for name, value in options.items())

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from benchmarks.engine_parts.interpreters import Device
 from benchmarks.engine_parts.making import File, Workshop, plain
 from controller.bundle.pack import file_entries, npy_bytes
+from controller.compress.process.host import engine_version
 from controller.compress.process.run import EvaluationContext, run_variant
 from controller.compress.variant import ENGINE_OF, Variant
 from controller.convert.making.queries import ParityQueries, parity_queries, source_pre
 from controller.convert.operators import file_precision
 from controller.convert.parity import LIMITS, compare, fault
+from controller.errors import UnusableModel
 from controller.models.folder import ModelFolder
 from controller.models.queries import as_queries
 from wire.base import encode
@@ -84,20 +86,27 @@ def reference(model: ModelFolder, source: str, workshop: Workshop) -> Reference:
         queries = replace(queries, every=queries.every[:MADE_UP])
     form = "onnx" if "onnx" in model.spec.formats else "tflite"
     path = model.file(form)
+    file = File(path, form, model.pipeline(form), None)
+    outputs = _outputs(file, model, queries, workshop)
+    return Reference(model, queries, outputs, file_precision(form, path) == "float32")
+
+
+def _outputs(file: File, model: ModelFolder, queries: ParityQueries, workshop: Workshop) -> NDArray[Any]:
+    """Return what a file answers on its format's default engine, by the agent's worker beside the controller."""
+    assert file.pipeline is not None, "nothing here runs Core ML"
     variant = Variant(
-        name=f"{model.identity} {form}",
+        name=f"{model.identity} {file.form}",
         recipe={},
         lineage=(),
-        format=form,
-        engine=ENGINE_OF[form],
+        format=cast("Format", file.form),
+        engine=ENGINE_OF[file.form],
         engine_options={},
-        model_file=path,
-        pipeline=model.pipeline(form),
+        model_file=file.path,
+        pipeline=file.pipeline,
         model_root=model.root,
     )
-    outputs = run_variant(variant, queries.every, EvaluationContext(workshop.cache, queries.every[:1]))
-    whole = file_precision(form, path) == "float32"
-    return Reference(model, queries, np.load(outputs, allow_pickle=False), whole)
+    path = run_variant(variant, queries.every, EvaluationContext(workshop.cache, queries.every[:1]))
+    return cast("NDArray[Any]", np.load(path, allow_pickle=False))
 
 
 def write_bundle(
@@ -150,9 +159,31 @@ def answered(bundle: Path, cell: tuple[str, str], given: Reference, device: Devi
     version = result.get("engine_version")
     if result["outcome"] != "ok":
         return Answered(None, version, _error(result))
-    outputs = np.load(run / "outputs.npy", allow_pickle=False)
+    return _compared(np.load(run / "outputs.npy", allow_pickle=False), cell, given, version)
+
+
+def answered_before(file: File, cell: tuple[str, str], given: Reference, workshop: Workshop) -> Answered:
+    """As `answered`, from what the file answered when its conversion was judged: kept, so that nothing is run twice.
+
+    Args:
+        file: Of an engine that is installed beside the controller.
+        cell: Target and precision.
+        given: What the model answers.
+        workshop: Has the outputs.
+    """
+    version = engine_version(ENGINE_OF[file.form])
     try:
-        parity = compare(given.outputs[rows], outputs, given.model.answered_as)
+        outputs = _outputs(file, given.model, given.queries, workshop)
+    except UnusableModel as exc:
+        return Answered(None, version, plain(str(exc)))
+    return _compared(outputs[given.queries.rows(cell[1] == "int8")], cell, given, version)
+
+
+def _compared(outputs: NDArray[Any], cell: tuple[str, str], given: Reference, version: str | None) -> Answered:
+    """Compare the outputs for the queries that count."""
+    wanted = given.outputs[given.queries.rows(cell[1] == "int8")]
+    try:
+        parity = compare(wanted, outputs, given.model.answered_as)
     except ValueError as exc:
         return Answered(None, version, plain(str(exc)))
     # Integer engines differ from each other by rounding, so a model whose own file is quantised is held to that limit.

@@ -1,6 +1,9 @@
-"""How a deploy tells what it does. Stages report here; the command line shows it as bars or as plain lines."""
+"""How a deploy, and what else takes long, tells what it does: the command line shows it as bars or as plain lines."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+from controller.compress.build import CONVERTING
 
 
 class Progress(Protocol):
@@ -14,6 +17,18 @@ class Progress(Protocol):
 
     def say(self, text: str) -> None:
         """Something worth a line of its own."""
+
+
+def of_builds(progress: Progress) -> Callable[[str, str], None]:
+    """Return what `build_wanted` is to tell: a step for each variant that is made or failed, a line a conversion."""
+
+    def told(variant: str, what: str) -> None:
+        if what == "done" or what.startswith("failed"):
+            progress.advance(variant if what == "done" else f"{variant} {what}")
+        elif what.startswith(CONVERTING):
+            progress.say(f"{variant}: {what}")
+
+    return told
 
 
 class Silent:

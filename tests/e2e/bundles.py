@@ -20,13 +20,13 @@ class Bundles:
         self._outputs = golden_outputs
 
     def good(self, store: ArtifactStore, name: str, *, padding_bytes: int = 0) -> str:
-        """Pack a bundle that works; another `name` gives another digest, padding a longer download."""
+        """Pack a bundle that works; another `name` gives another digest, padding of its own a longer download."""
         digest = self._pack(store, self._variant(name), self._outputs)
         if not padding_bytes:
             return digest
         manifest, folder = store.manifest(digest), store.folder(digest)
         contents = {file.path: (folder / file.path).read_bytes() for file in manifest.files}
-        contents["padding.bin"] = np.random.default_rng(7).bytes(padding_bytes)
+        contents["padding.bin"] = np.random.default_rng([7, *name.encode()]).bytes(padding_bytes)
         padded = manifest.model_copy(update={"files": file_entries(contents)})
         return store.add(padded, contents).digest
 

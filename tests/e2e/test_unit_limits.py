@@ -119,6 +119,7 @@ def limits(pid: int) -> tuple[int, int]:
     return int(memory.read_text()) // 4096, int(tasks.read_text())
 
 
+@pytest.mark.alone
 def test_a_killed_agent_serves_the_same_bundle_again_in_under_five_seconds(launch: Launch) -> None:
     unit = launch()
     unit.wait("a prediction", lambda: served_after(unit, 0.0))

@@ -191,7 +191,7 @@ class UnitLauncher:
         while not (answer := found()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited {within_s:.0f} s for {what}; {self.log()[-3000:]}")
-            time.sleep(0.02)
+            time.sleep(0.1)  # to look for processes and read predictions takes a core for some milliseconds
         return answer
 
     def log(self) -> str:

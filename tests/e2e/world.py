@@ -87,6 +87,7 @@ class AgentProcess:
             if saved[1] == gen and State(saved[0]) in TERMINAL:
                 return False
             assert time.monotonic() < deadline, f"{self.device} did not come to generation {gen}: {saved}"
+            time.sleep(0.0005)  # leaves the core to the agent
         self.kill()
         return _saved(path) == (state.value, gen)
 

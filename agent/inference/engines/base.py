@@ -136,6 +136,20 @@ def threads_of(engine: str, options: Mapping[str, Any], allowed: int) -> int:
     return min(asked, allowed)
 
 
+def check_vendor_library(option: str, library: str, model: Model) -> None:
+    """Refuse a path that is not absolute, or lies in the bundle: machine code comes from the device's vendor, and never
+    with a model.
+
+    Raises:
+        EngineFailed: With what is expected.
+    """
+    path = Path(library)
+    if not path.is_absolute():
+        raise EngineFailed(f"{option} {library!r} is no absolute path on the device, which is what it needs")
+    if isinstance(model, Path) and path.resolve().is_relative_to(model.resolve().parent):
+        raise EngineFailed(f"{option} {library!r} lies in the bundle: a bundle brings no machine code")
+
+
 def named(model: Model) -> str:
     """Return what a model is called in a message."""
     return model.name if isinstance(model, Path) else f"a model of {len(model)} bytes"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import EngineFailed
-from agent.inference.engines.base import Model
+from agent.inference.engines.base import Model, check_vendor_library
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "gpu": ("libtensorflowlite_gpu_delegate.so",),
@@ -69,22 +69,6 @@ def load_delegate(loader: Callable[..., Any], chosen: Mapping[str, Any]) -> Any:
     raise DelegateMissing(f"delegate {name}: none of {', '.join(libraries)} can be loaded ({absent[:300]})")
 
 
-def check_library(library: str, model: Model) -> None:
-    """Refuse a path that is not absolute, or lies in the bundle: machine code comes from the device's vendor, and never
-    with a model.
-
-    Raises:
-        EngineFailed: With what is expected.
-    """
-    path = Path(library)
-    if not path.is_absolute():
-        raise EngineFailed(
-            f"delegate_library {library!r} is no absolute path on the device: delegate `library` needs it"
-        )
-    if isinstance(model, Path) and path.resolve().is_relative_to(model.resolve().parent):
-        raise EngineFailed(f"delegate_library {library!r} lies in the bundle: a bundle brings no machine code")
-
-
 def check_delegate_options(engine: str, chosen: Mapping[str, Any], model: Model) -> None:
     """Refuse options of a delegate that do not go together.
 
@@ -96,6 +80,6 @@ def check_delegate_options(engine: str, chosen: Mapping[str, Any], model: Model)
     if chosen["delegate_library"] and chosen["delegate"] != "library":
         raise EngineFailed(f"{engine}: delegate_library belongs to the delegate `library`, not {chosen['delegate']!r}")
     if chosen["delegate"] == "library":
-        check_library(chosen["delegate_library"], model)
+        check_vendor_library("delegate_library", chosen["delegate_library"], model)
     if chosen["delegate_options"] and chosen["delegate"] == "none":
         raise EngineFailed(f"{engine}: delegate_options are given, and no delegate")

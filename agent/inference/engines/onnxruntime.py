@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agent.errors import BatchFixed, EngineFailed
 from agent.inference.engines import providers
-from agent.inference.engines.base import Model, TensorInfo, checked_options, import_failure, named, threads_of
+from agent.inference.engines.base import (
+    Model,
+    TensorInfo,
+    check_vendor_library,
+    checked_options,
+    import_failure,
+    named,
+    threads_of,
+)
 from agent.inference.engines.providers.overheard import overheard
 from agent.inference.engines.providers.tensorrt import built
 
@@ -27,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "memory_arena": True,
     "memory_pattern": True,
     "provider": "cpu",
+    "provider_library": "",
     "provider_options": {},
     "fallback": False,
 }
@@ -107,6 +116,7 @@ class OnnxRuntimeEngine:
         chosen = checked_options(NAME, options, DEFAULTS)
         _check_choice("graph_optimization", chosen, LEVELS)
         _check_choice("provider", chosen, providers.PROVIDERS)
+        _check_library(chosen, model)
         wanted = threads_of(NAME, options, threads)
         maker = _Maker(onnxruntime, model, chosen, wanted, trace)
         session = maker.on_processor() if chosen["provider"] == "cpu" else maker.on_provider()
@@ -188,25 +198,28 @@ class _Maker:
             EngineFailed: The provider is missing, cannot be used, takes no operator, or refuses the model.
         """
         name = self._chosen["provider"]
-        if because := providers.missing(name, self._onnxruntime.get_available_providers()):
-            return self._without(because)
-        asked = providers.Asked(self._chosen["provider_options"], self._threads, self._model)
-        chain = providers.chain(name, asked)
-        before = built(chain[0][1])
+        asked = providers.Asked(
+            self._chosen["provider_options"], self._threads, self._model, self._chosen["provider_library"]
+        )
+        try:
+            way = providers.way(name, asked, self._onnxruntime)
+        except EngineFailed as exc:
+            return self._without(str(exc), exc)
+        before = built(way.chain[0][1])
         try:
             with overheard() as words:
-                session = self._session(chain, self._options(providers.PROVIDERS[name]))
+                session = self._provided(way, self._options(providers.PROVIDERS[name]))
         except Exception as exc:
             # ONNX Runtime's errors share no base class below Exception.
-            error = _translated(exc, f"{chain[0][0]} refuses {named(self._model)}")
+            error = _translated(exc, f"{way.full_name} refuses {named(self._model)}")
             if isinstance(error, MemoryError):
                 raise error from exc
             return self._without(str(error), exc)
         self.found["operators"] = providers.operators(session)
-        if because := providers.unused(name, session, words.text()):
+        if because := providers.unused(way.full_name, session, words.text()):
             return self._without(because, session=session)
         if name == "tensorrt":
-            self.found["engine_cache"] = "hit" if before and built(chain[0][1]) == before else "miss"
+            self.found["engine_cache"] = "hit" if before and built(way.chain[0][1]) == before else "miss"
         return session
 
     def _without(self, because: str, cause: Exception | None = None, session: Any = None) -> Any:
@@ -216,15 +229,21 @@ class _Maker:
         self.found["fell_back"] = because
         return self.on_processor() if session is None else session
 
+    def _provided(self, way: providers.Way, options: Any) -> Any:
+        """Return a session with a provider that is built in, or on the device of a plug-in."""
+        if way.device is None:
+            return self._session(way.chain, options)
+        options.add_provider_for_devices([way.device], way.chain[0][1])
+        return self._session((), options)
+
     def _session(self, chain: Sequence[tuple[str, Mapping[str, str]]], options: Any) -> Any:
         model = self._model if isinstance(self._model, bytes) else str(self._model)
         names, settings = [name for name, _ in chain], [dict(options) for _, options in chain]
+        chosen = {"providers": names, "provider_options": settings} if names else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of, `providers` finds out and says as an error
             # Without its own fallback, which prints and goes on: what a provider lacks is ours to judge.
-            return self._onnxruntime.InferenceSession(
-                model, options, providers=names, provider_options=settings, enable_fallback=0
-            )
+            return self._onnxruntime.InferenceSession(model, options, **chosen, enable_fallback=0)
 
     def _options(self, provider: providers.Provider | None = None) -> Any:
         library, chosen = self._onnxruntime, self._chosen
@@ -250,6 +269,16 @@ class _Maker:
 def _check_choice(option: str, chosen: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     if chosen[option] not in known:
         raise EngineFailed(f"{NAME} option {option} {chosen[option]!r} is none of {', '.join(known)}")
+
+
+def _check_library(chosen: Mapping[str, Any], model: Model) -> None:
+    if (chosen["provider"] == "library") != bool(chosen["provider_library"]):
+        raise EngineFailed(
+            f"{NAME}: provider `library` and provider_library, its absolute path on the device, belong together; given "
+            f"are {chosen['provider']!r} and {chosen['provider_library']!r}"
+        )
+    if chosen["provider_library"]:
+        check_vendor_library("provider_library", chosen["provider_library"], model)
 
 
 def _translated(exc: Exception, what: str) -> Exception:

@@ -42,9 +42,8 @@ def _onnxruntime(library: Any) -> Found:
     from agent.inference.engines import providers
 
     found: Found = {"providers": [], "unusable": {}}
-    available = library.get_available_providers()
     for name in providers.PROVIDERS:
-        if providers.missing(name, available) is not None:
+        if providers.missing(name, library) is not None:
             continue
         refusal = None if name == "cpu" else _refusal(name)
         if refusal is None:

@@ -126,8 +126,8 @@ def package_subjects(python: Path | None, folder: Path, told: Callable[[str], No
         folder: Keeps what was imported.
         told: Is given each step, for people.
     """
-    site = None if python is None else Path(_printed(python, _SITE))
-    return [_subject(network, site, folder, told) for network in NETWORKS]
+    site = None if python is None else site_of(python)
+    return [package_subject(network, site, folder, told) for network in NETWORKS]
 
 
 def missing(network: Network, site: Path | None) -> str | None:
@@ -142,7 +142,14 @@ def missing(network: Network, site: Path | None) -> str | None:
     return None
 
 
-def _subject(network: Network, site: Path | None, folder: Path, told: Callable[[str], None]) -> Subject:
+def site_of(python: Path) -> Path:
+    """Return where an interpreter's packages are."""
+    done = subprocess.run([str(python), "-P", "-c", _SITE], check=True, capture_output=True, text=True)
+    return Path(done.stdout.strip())
+
+
+def package_subject(network: Network, site: Path | None, folder: Path, told: Callable[[str], None]) -> Subject:
+    """Return one of the networks, as above; its sources hold why where it cannot be had."""
     reason = missing(network, site)
     if reason is not None or site is None:
         return Subject(network.name, dict.fromkeys(network.files, str(reason)), network.about)
@@ -179,8 +186,3 @@ def _request(network: Network, source: str, file: Path, place: Path) -> ImportRe
         return ImportRequest(path, name=network.name, kind=network.kind, state=file, inputs=shapes)
     onnx_only = {"shapes": shapes, "constants": network.constants} if source == "onnx" else {}
     return ImportRequest(file, name=network.name, kind=network.kind, **onnx_only)  # type: ignore[arg-type]
-
-
-def _printed(python: Path, program: str) -> str:
-    done = subprocess.run([str(python), "-P", "-c", program], check=True, capture_output=True, text=True)
-    return done.stdout.strip()

@@ -8,6 +8,7 @@ last, made from the lock that this release ships. Leaves out: making one (`insta
 
 import json
 import os
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,7 @@ class Environment:
 
 def folder() -> Path:
     """Return where the environments lie: $THRESHER_CONVERTERS, else thresher/converters in the user's data folder."""
-    if own := os.environ.get(FOLDER_VARIABLE):
-        return Path(own).expanduser().absolute()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser().absolute() / "thresher" / "converters"
+    return data_folder(FOLDER_VARIABLE, "converters")
 
 
 def root_of(name: str) -> Path:
@@ -94,9 +92,26 @@ def fault(name: str) -> str | None:
 
 def complete(root: Path) -> dict[str, Any]:
     """Return what an installation wrote when it was done; empty where none was ever done."""
+    return record_of(root, {"name", "python", "lock_sha256", "versions"})
+
+
+def data_folder(variable: str, name: str) -> Path:
+    """Return a folder for what is installed beside the controller.
+
+    Args:
+        variable: Of the environment; may name another one.
+        name: Of the folder below thresher in the user's data folder.
+    """
+    if own := os.environ.get(variable):
+        return Path(own).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser().absolute() / "thresher" / name
+
+
+def record_of(root: Path, needed: Set[str]) -> dict[str, Any]:
+    """Return the `complete.json` of an installation; empty where there is none, or not all fields that are needed."""
     try:
         record = json.loads((root / COMPLETE).read_bytes())
     except (OSError, ValueError):
         return {}
-    known = isinstance(record, dict) and {"name", "python", "lock_sha256", "versions"} <= record.keys()
-    return record if known else {}
+    return record if isinstance(record, dict) and needed <= record.keys() else {}

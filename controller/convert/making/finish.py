@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from controller.compress.build import EVERYTHING, pass_key
 from controller.compress.cache import Entry, PassCache, cache_key
 from controller.compress.passes import PASSES, find_pass
-from controller.compress.passes.base import ENDS_FILE, Artifact, CalibrationEnds
+from controller.compress.passes.base import ENDS_FILE, Artifact, CalibrationEnds, PassContext
+from controller.compress.process.order import pass_order
 from controller.compress.process.start import PassFailed, run_child, run_step
 from controller.compress.recipe import PassStep
 from controller.convert.digest import model_digest
@@ -92,21 +93,8 @@ def _passed(then: str, form: str, path: Path, calibration: Calibration | None, c
     key = pass_key(chosen, parameters, artifact, digest, SEED)
 
     def make(folder: Path) -> Mapping[str, Any]:
-        order = {
-            "do": "pass",
-            "pass": then,
-            "parameters": parameters,
-            "artifact": {"format": form, "path": str(path), "precision": artifact.precision},
-            "context": {
-                "folder": str(folder),
-                "cache": str(cache.root),
-                "calibration": _saved(calibration, folder),
-                "calibration_digest": digest,
-                "seed": SEED,
-                "threads": 1,
-            },
-        }
-        return run_step(order, folder, then)
+        context = PassContext(folder, cache, _saved(calibration, folder), digest, SEED)
+        return run_step(pass_order(then, parameters, artifact, context), folder, then)
 
     return cache.get_or_make(key, make)
 
@@ -124,7 +112,8 @@ def _stepped(then: str, form: str, path: Path, calibration: Calibration | None, 
     )
 
     def make(folder: Path) -> Mapping[str, Any]:
-        order = {"do": then, "path": str(path), "folder": str(folder), "calibration": _saved(calibration, folder)}
+        saved = _saved(calibration, folder)
+        order = {"do": then, "path": str(path), "folder": str(folder), "calibration": str(saved) if saved else None}
         result = run_child("controller.convert.making.steps.run", order, folder, then)
         if result["outcome"] != "ok":
             raise PassFailed(then, result["error"])
@@ -133,9 +122,9 @@ def _stepped(then: str, form: str, path: Path, calibration: Calibration | None, 
     return cache.get_or_make(key, make)
 
 
-def _saved(calibration: Calibration | None, folder: Path) -> str | None:
+def _saved(calibration: Calibration | None, folder: Path) -> Path | None:
     if calibration is None:
         return None
     (folder / ENDS_FILE).write_text(json.dumps(asdict(calibration.ends)))
     np.save(folder / "calibration.npy", calibration.inputs, allow_pickle=False)
-    return str(folder / "calibration.npy")
+    return folder / "calibration.npy"

@@ -12,8 +12,7 @@ from typing import Any
 
 from controller.convert.workers.frame import Unusable, carry_out
 from controller.convert.workers.from_tensorflow import to_onnx, to_tflite
-from controller.convert.workers.from_tensorflow.source import DEFAULT_SIGNATURE
-from controller.convert.workers.telling import last_words
+from controller.convert.workers.from_tensorflow.source import read_keras, read_saved_model
 
 QUERIES = 8
 SEED = 2017
@@ -54,37 +53,15 @@ def _shape(path: Path, given: list[int] | None) -> list[int]:
 
 
 def _keras_shape(path: Path) -> list[int | None]:
-    import keras
-
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as exc:
-        raise Unusable(
-            f"{path.name} cannot be read: {last_words(exc)}. Layers of your own and lambdas are refused: they are "
-            f"code; write the model with model.export(FOLDER) and name that folder"
-        ) from exc
-    if len(model.inputs) != 1:
-        raise Unusable(f"{path.name} has {len(model.inputs)} inputs, one is supported")
-    return list(model.inputs[0].shape[1:])
+    return list(read_keras(path).inputs[0].shape[1:])
 
 
 def _saved_shape(path: Path) -> list[int | None]:
-    import tensorflow as tf
-
-    try:
-        signatures = dict(tf.saved_model.load(str(path)).signatures)
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, tf.errors.OpError) as exc:
-        raise Unusable(
-            f"{path.name} is no SavedModel that can be read: {last_words(exc)}; write it for inference alone, with "
-            f"model.export(FOLDER)"
-        ) from exc
-    named = signatures.get(DEFAULT_SIGNATURE) or next(iter(signatures.values()), None)
-    if named is None:
-        raise Unusable(f"{path.name} has no signature; write it with model.export(FOLDER)")
-    specs = list(named.structured_input_signature[1].values())
-    if len(specs) != 1 or specs[0].shape.rank is None:
-        raise Unusable(f"{path.name} has {len(specs)} inputs, one of a known number of axes is supported")
-    return list(specs[0].shape.as_list()[1:])
+    function, _ = read_saved_model(path)
+    (spec,) = function.structured_input_signature[1].values()
+    if spec.shape.rank is None:
+        raise Unusable(f"{path.name} takes any number of axes, one of a known number is supported")
+    return list(spec.shape.as_list()[1:])
 
 
 def _told(sizes: list[Any]) -> str:

@@ -42,7 +42,7 @@ def make_plan(
         )
         for row in sorted(usable, key=lambda row: (not row.control, _is_converted(row)))
     ]
-    return plan_trials(settings.workload.trials, _devices(settings, views), variants, salt)
+    return plan_trials(settings.workload.trials, trial_devices(settings, views), variants, salt)
 
 
 def check_pause(settings: DeploySettings, views: list[DeviceView]) -> None:
@@ -54,7 +54,7 @@ def check_pause(settings: DeploySettings, views: list[DeviceView]) -> None:
     rules = settings.workload.trials
     if rules.policy != "pause" or sitting_size(rules) >= 2:
         return
-    if serving := sorted(each.device for each in _devices(settings, views) if each.serving):
+    if serving := sorted(each.device for each in trial_devices(settings, views) if each.serving):
         raise ConfigurationError(f"{', '.join(serving[:3])}{' …' if serving[3:] else ''}: {too_long(rules)}")
 
 
@@ -197,7 +197,8 @@ def _loosest(settings: DeploySettings) -> float:
     return max(settings.workload.goals_of(one.name).largest_loss for one in settings.classes)
 
 
-def _devices(settings: DeploySettings, views: list[DeviceView]) -> list[TrialDevice]:
+def trial_devices(settings: DeploySettings, views: list[DeviceView]) -> list[TrialDevice]:
+    """Return the devices of a workload's classes as the planner takes them."""
     classes = {one.name: one for one in settings.classes}
     found = []
     for name, members in by_class(views, settings).items():

@@ -3,12 +3,11 @@
 Files come from the cache where nothing has changed.
 """
 
-from typing import Any
-
-from controller.compress.build import CONVERTING, build_wanted
+from controller.compress.build import build_wanted
 from controller.compress.variant import FailedVariant, Variant, baseline_variant
 from controller.deploy.context import DeployContext
 from controller.deploy.planning.expected import expected_variants, left_out_lines
+from controller.deploy.progress import of_builds
 from controller.errors import UnusableModel
 from controller.models.samples import calibration_samples
 from controller.store import deployments, tables
@@ -27,7 +26,8 @@ def run(context: DeployContext) -> None:
         context.progress.say(line)
     datasets = context.workspace.datasets
     calibration = calibration_samples(settings.model, datasets)
-    results = build_wanted(settings.model, wanted, calibration, context.cache, _told(context), datasets=datasets)
+    told = of_builds(context.progress)
+    results = build_wanted(settings.model, wanted, calibration, context.cache, told, datasets=datasets)
     variants = [baseline_variant(settings.model)] + [each for each in results if isinstance(each, Variant)]
     failed = [each for each in results if isinstance(each, FailedVariant)]
     _write(context, variants, failed)
@@ -36,16 +36,6 @@ def run(context: DeployContext) -> None:
         said = "; ".join(reasons) or "no recipe applies to the model's formats"
         raise UnusableModel(f"no variant of {settings.model.identity} could be made: {said}")
     context.made.variants = variants
-
-
-def _told(context: DeployContext) -> Any:
-    def progress(variant: str, what: str) -> None:
-        if what == "done" or what.startswith("failed"):
-            context.progress.advance(variant if what == "done" else f"{variant} {what}")
-        elif what.startswith(CONVERTING):
-            context.progress.say(f"{variant}: {what}")
-
-    return progress
 
 
 def _write(context: DeployContext, variants: list[Variant], failed: list[FailedVariant]) -> None:

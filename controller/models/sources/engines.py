@@ -23,7 +23,8 @@ from controller.models.folder import ModelFolder
 
 _LACKING = (
     re.compile(r"Could not find an implementation for (?P<name>\w+)\((?P<version>\d+)\)"),
-    re.compile(r"(?:Fatal error: )?(?P<name>[\w.]+:?\w+)\(-?\d+\) is not a registered function/op"),
+    # From the beginning of a word alone: a message of one long word would be tried from each of its letters.
+    re.compile(r"(?<![\w.])(?P<name>[\w.]+(?::\w+)?)\(-?\d+\) is not a registered function/op"),
     re.compile(r"unresolved custom op: (?P<name>[\w:]+)"),
     re.compile(r"Op builtin_code out of range: (?P<name>\d+)"),
     re.compile(r"Didn't find op for builtin opcode '(?P<name>\w+)' version '(?P<version>\d+)'"),

@@ -45,6 +45,18 @@ def test_a_converters_lock_is_resolved_alone_and_says_how_it_is_tried(locks: Pat
     assert lock.requirements("base") == ["pyproject.toml", "locks/build.in"]
 
 
+def test_what_a_device_does_not_need_of_executorch_is_left_out() -> None:
+    assert lock.requirements("executorch")[-2:] == ["--override", "locks/executorch.overrides.in"]
+    overrides = (lock.ROOT / "locks/executorch.overrides.in").read_text().splitlines()
+    left_out = {line.partition(";")[0] for line in overrides if not line.startswith("#")}
+    for version in lock.VERSIONS:
+        text = lock.lock_path("executorch", version).read_text()
+        locked = {pin.partition("==")[0] for pin in lock.pins(text)}
+        assert {"executorch", "numpy", "pyyaml"} <= locked
+        assert not locked & {*left_out, "torch"}
+        assert "--require-hashes --no-deps -r" in text
+
+
 def test_converters_are_no_extras() -> None:
     assert not set(lock.CONVERTERS) & set(lock.all_names())
 

@@ -6,6 +6,7 @@ something else for some networks, and the controller's quantiser does not.
 """
 
 import contextlib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(order["folder"])
     slim = _slimmed(Path(order["model"]), folder)
     made = folder / "made"
+    keep = [form for name in order["keep"] for form in dict.fromkeys((name, _as_written(name)))]
     # Its progress goes to stderr with whatever else it prints: the runner keeps the last of that for a crash.
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -33,7 +35,7 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
                 input_onnx_file_path=str(slim),
                 output_folder_path=str(made),
                 batch_size=1,
-                keep_shape_absolutely_input_names=list(order["keep"]) or None,
+                keep_shape_absolutely_input_names=keep or None,
                 copy_onnx_input_output_names_to_tflite=True,
                 output_signaturedefs=True,
                 not_use_onnxsim=True,
@@ -44,7 +46,7 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
     written = made / f"{slim.stem}_float32.tflite"
     if not written.is_file():
         raise Unusable(f"onnx2tf wrote no float32 file; it wrote {', '.join(sorted(p.name for p in made.iterdir()))}")
-    written.rename(folder / "model.tflite")
+    _name_as_before(written, slim, folder / "model.tflite")
     return {"file": "model.tflite", "versions": used_versions("onnx2tf", "onnxslim"), "notes": []}
 
 
@@ -56,6 +58,38 @@ def _slimmed(model: Path, folder: Path) -> Path:
     slim = folder / "slim.onnx"
     onnx.save(onnxslim.slim(onnx.load(model)), slim)
     return slim
+
+
+def _name_as_before(written: Path, model: Path, named: Path) -> None:
+    """Copy a TFLite file; its inputs and outputs get the ONNX file's names, where onnx2tf wrote others."""
+    import onnx
+
+    graph = onnx.load(model, load_external_data=False).graph
+    names = [each.name for each in (*graph.input, *graph.output)]
+    before = {_as_written(name): name for name in names if _as_written(name) != name}
+    content = written.read_bytes()
+    named.write_bytes(_renamed(content, before) if before else content)
+
+
+def _as_written(name: str) -> str:
+    """Return what onnx2tf calls a tensor, whatever it is asked to keep."""
+    return re.sub("^/", "wa/", name.replace(":", "__"))
+
+
+def _renamed(content: bytes, names: Mapping[str, str]) -> bytes:
+    """Return a TFLite file with other names for some of its inputs and outputs."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(content, 0)
+    for graph in tree.subgraphs:
+        for tensor in (graph.tensors[index] for index in (*graph.inputs, *graph.outputs)):
+            tensor.name = names.get(tensor.name.decode(), tensor.name)
+    for end in (end for each in tree.signatureDefs or () for end in (*each.inputs, *each.outputs)):
+        end.name = names.get(end.name.decode(), end.name)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 if __name__ == "__main__":

@@ -72,7 +72,12 @@ def write_outputs(function: Function, order: Mapping[str, Any]) -> list[str]:
     return write_stacked(rows, Path(order["folder"]), "source-outputs")
 
 
-def _keras(path: Path) -> tuple[Function, Any]:
+def read_keras(path: Path) -> Any:
+    """Return the model of a Keras file.
+
+    Raises:
+        Unusable: It cannot be read, brings code, or has several inputs.
+    """
     import keras
 
     try:
@@ -84,27 +89,46 @@ def _keras(path: Path) -> tuple[Function, Any]:
         ) from exc
     if len(model.inputs) != 1:
         raise Unusable(f"{path.name} has {len(model.inputs)} inputs, one is supported")
-    return lambda x: _listed(model(x, training=False)), model
+    return model
 
 
-def _saved_model(path: Path) -> tuple[Function, Any]:
+def read_saved_model(path: Path) -> tuple[Any, Any]:
+    """Return the function of a SavedModel's folder that is meant, and the object that keeps its variables alive.
+
+    Raises:
+        Unusable: It cannot be read, several functions could be meant, or the one has several inputs.
+    """
     import tensorflow as tf
 
     try:
         model = tf.saved_model.load(str(path))
+        signatures = dict(model.signatures)
     except (AttributeError, KeyError, OSError, TypeError, ValueError, tf.errors.OpError) as exc:
         raise Unusable(
             f"{path.name} is no SavedModel that can be read: {last_words(exc)}; write it for inference alone, with "
             f"model.export(FOLDER)"
         ) from exc
-    signatures = dict(model.signatures)
     named = signatures.get(DEFAULT_SIGNATURE) or (next(iter(signatures.values())) if len(signatures) == 1 else None)
     if named is None:
-        raise Unusable(f"{path.name} has no signature {DEFAULT_SIGNATURE}; it has {', '.join(signatures) or 'none'}")
-    arguments = list(named.structured_input_signature[1])
+        raise Unusable(
+            f"{path.name} has no signature {DEFAULT_SIGNATURE}; it has {', '.join(signatures) or 'none'}: write it "
+            f"with model.export(FOLDER)"
+        )
+    arguments = named.structured_input_signature[1]
     if len(arguments) != 1:
         raise Unusable(f"{path.name} has {len(arguments)} inputs, one is supported")
-    return lambda x: _listed(named(**{arguments[0]: x})), model
+    return named, model
+
+
+def _keras(path: Path) -> tuple[Function, Any]:
+    model = read_keras(path)
+    return lambda x: _listed(model(x, training=False)), model
+
+
+def _saved_model(path: Path) -> tuple[Function, Any]:
+    named, model = read_saved_model(path)
+    (argument,) = named.structured_input_signature[1]
+    return lambda x: _listed(named(**{argument: x})), model
 
 
 def _listed(outputs: Any) -> list[Any]:

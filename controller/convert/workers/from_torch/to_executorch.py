@@ -30,7 +30,8 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
     inputs = example(order)
     if order["precision"] == "fp16":
         network = _halved(network)
-    program = _lowered(_quantised(network, inputs, order) if order["precision"] == "int8" else network, inputs)
+    exported = _exported(_quantised(network, inputs, order) if order["precision"] == "int8" else network, inputs)
+    program = _lowered(exported)
     path = Path(order["folder"]) / "model.pte"
     path.write_bytes(program.buffer)
     return {
@@ -38,7 +39,7 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
         "source_outputs": source_outputs,
         "outputs": outputs_of(path, Path(order["inputs"]), path.parent),
         "versions": used_versions("torch", "torchao", "executorch"),
-        "notes": [*_notes(program), *_unhalved(order["precision"], path, network)],
+        "notes": [*_notes(program), *_unhalved(order["precision"], path, exported)],
     }
 
 
@@ -82,15 +83,22 @@ def _halved(network: "torch.nn.Module") -> "torch.nn.Module":
     return Halved().eval()
 
 
-def _lowered(network: "torch.nn.Module", inputs: "torch.Tensor") -> Any:
+def _exported(network: "torch.nn.Module", inputs: "torch.Tensor") -> Any:
     import torch
+
+    try:
+        return torch.export.export(network, (inputs,))
+    except Exception as exc:  # torch.export raises errors of many kinds; all mean a refusal
+        raise Unusable(f"torch cannot trace the network: {last_words(exc)}") from exc
+
+
+def _lowered(exported: Any) -> Any:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     try:
-        exported = torch.export.export(network, (inputs,))
         return to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
-    except Exception as exc:  # torch.export and ExecuTorch raise errors of many kinds; all mean a refusal
+    except Exception as exc:  # ExecuTorch raises errors of many kinds; all mean a refusal
         raise Unusable(f"ExecuTorch refuses the network: {last_words(exc)}") from exc
 
 
@@ -101,11 +109,15 @@ def _notes(program: Any) -> list[str]:
     return [f"not run by XNNPACK, but by portable kernels: {', '.join(left)}"] if left else []
 
 
-def _unhalved(precision: str, path: Path, network: "torch.nn.Module") -> list[str]:
+def _unhalved(precision: str, path: Path, exported: Any) -> list[str]:
     """Say so where half precision made no smaller file: XNNPACK keeps the weights of convolutions as they were."""
-    weights = sum(weight.numel() for weight in network.parameters())
-    large = precision == "fp16" and path.stat().st_size > 3 * weights
-    return ["XNNPACK stores convolutions' weights in float32: the file is hardly smaller"] if large else []
+    if precision != "fp16":
+        return []
+    kernels = {each.args[1] for each in exported.graph.nodes if "aten.conv" in str(each.target)}
+    kept = sum(each.meta["val"].numel() for each in kernels)
+    others = sum(weight.numel() for weight in exported.parameters()) - kept
+    is_large = kept and path.stat().st_size > 2 * others + 3 * kept
+    return ["XNNPACK stores convolutions' weights in float32: the file is hardly smaller"] if is_large else []
 
 
 if __name__ == "__main__":

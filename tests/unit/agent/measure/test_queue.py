@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from agent.measure import queue, session
 from agent.measure.flags import REMEDIES
 from agent.measure.orders import Result
 from agent.measure.process import Answer, Canceled, run_worker
+from agent.measure.protocol import GRADES
 from agent.measure.queue import measure_group
 from agent.measure.record import Measured, flags_of, process_medians
 from agent.measure.session import STARTS, MeasureContext
@@ -47,8 +49,12 @@ def measured(
     return {record.trial: record for record in records}
 
 
-def test_a_group_is_measured_interleaved_and_failures_are_dropped(tmp_path: Path) -> None:
+def test_a_group_is_measured_interleaved_and_failures_are_dropped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Control, a variant with wrong golden outputs, one whose engine is not allowed, one that is not here."""
+    # On a busy host further processes would follow: that is played below.
+    monkeypatch.setitem(GRADES, "quick", replace(GRADES["quick"], looks=()))
     good = kit.write_bundle(tmp_path / "good")
     wrong = kit.write_bundle(tmp_path / "wrong", outputs=kit.reference(kit.queries()) * 3)
     evaluation = kit.write_dataset(tmp_path / "set", kit.queries(20))

@@ -8,6 +8,8 @@ import pytest
 from controller.cli.entry import run
 from tests.unit.controller.compress.small_models import write_folder
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 
 @pytest.fixture
 def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:

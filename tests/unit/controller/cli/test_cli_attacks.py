@@ -8,6 +8,8 @@ from controller.cli.entry import run
 from controller.cli.nouns.compress.attacked import told
 from tests.unit.controller.compress.small_models import write_folder
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 BASELINE = {"epsilon": 0.1, "of": 200, "right": {"none": 180, "fgsm": 100, "pgd": 40}, "error": None}
 WORSE = {"epsilon": 0.1, "of": 200, "right": {"none": 178, "fgsm": 90, "pgd": 42}, "error": None}
 

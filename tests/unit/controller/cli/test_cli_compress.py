@@ -39,6 +39,8 @@ def compressed(root: Path, *arguments: str, code: int = 0) -> None:
         (("--auto", "--budget", "0m"), "'0m' is no span of time"),
         (("--auto", "--max-drop", "100"), "100.0 is not in the range 0<=x<100"),
         (("--auto", "--no-evaluate"), "leave --no-evaluate out"),
+        (("--fleet", "yard"), "--fleet goes with --auto: `controller deploy` measures the variants of recipes"),
+        (("--auto", "--fleet", "yard", "--device-minutes", "0"), "0.0 is not in the range x>0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -60,6 +62,34 @@ def test_a_dry_run_names_choices_beginnings_and_what_is_left_out(
     said = capsys.readouterr().out
     assert "begins with float16\n" in said
     assert not (root / "searches").exists()
+
+
+FLEET = """
+version: 1
+fleet: yard
+classes: [{name: single, match: {labels: {board: a}}}]
+workloads:
+  main:
+    model: small@1
+    goals: {max_accuracy_drop_ratio: 0.05, minimise: [p50_ms]}
+    trials: {grade: quick, devices_per_class: 1}
+"""
+
+
+def test_a_dry_run_says_what_devices_would_be_asked_for_and_asks_nobody(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "yard.yaml"
+    file.write_text(FLEET)
+    asked = ("--auto", "--dry-run", "--recipe", "float16", "--fleet", "yard", "--config", str(file))
+    compressed(root, *asked, "--device-minutes", "7")
+    said = capsys.readouterr().out
+    assert "class single: 0 devices, 0 online; the control and 3 variants on 1 of them take 0.6 device-minutes" in said
+    assert "grade quick, scenario single_stream; devices that serve pause for at most 300 s at a time" in said
+    assert "asks for at most 7 device-minutes of all classes together" in said
+    assert not (root / "searches").exists()
+    compressed(root, *asked, "--workload", "other", code=4)
+    assert "has no workload 'other'; it has main" in capsys.readouterr().err
 
 
 def test_without_auto_it_makes_what_recipes_say(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from controller.cli.entry import run
 from controller.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 RANDOM = np.random.default_rng(20)
 RECIPE = "version: 1\nname: int8\nformats: [onnx]\npasses: [{quantize_static: {scheme: u8u8}}]\n"
 SAMPLES = 120

@@ -11,6 +11,8 @@ from controller.convert.conversion import Conversion, Kept
 from controller.workspace import Workspace
 from tests.unit.controller.compress.small_models import MODEL_YAML, write_folder
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 PRE = MODEL_YAML[MODEL_YAML.index("pre:") : MODEL_YAML.index("post:")]
 
 

@@ -10,6 +10,8 @@ from controller.cli.entry import run
 from tests.unit.controller.compress.small_models import write_folder
 from tests.unit.controller.models.sources.small_graphs import linear, save
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 
 @pytest.fixture
 def root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:

@@ -9,8 +9,8 @@ import pytest
 
 from controller.cli.entry import run
 from controller.cli.nouns.probe.probing import probe_queries
-from controller.compress.probe.root import places
 from controller.compress.probe.root.locks import root_locks
+from controller.convert.environments.places import COMPLETE
 from controller.errors import UnusableData
 from controller.keys import create_key
 from controller.models.folder import ModelFolder
@@ -119,7 +119,7 @@ def test_a_root_that_is_there_is_told_and_removed(place: Path, capsys: pytest.Ca
     assert out(capsys, "--remove") == "no root was there\n"
     root.mkdir(parents=True)
     record = {"versions": {"numpy": "2"}, "locks_sha256": root_locks().digest, "disk_bytes": 3}
-    (root / places.COMPLETE).write_text(json.dumps(record))
+    (root / COMPLETE).write_text(json.dumps(record))
     assert out(capsys, "--install") == f"the root for ARM processors is installed in {root}\n"
     assert "(installed, 3 B)" in out(capsys)
     assert out(capsys, "--remove", "--dry-run") == f"would remove {root}\n"

@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 from controller.cli.entry import run
 from controller.leadership import Leadership
-from controller.store import audit
+from controller.store import audit, telemetry
 from controller.store.database import Store
 from controller.workspace import Workspace
 from tests.unit.controller.report.store_rows import DEPLOYMENT, DEVICES, filled_store
+from wire.presence import Event, Traffic
 
 
 @pytest.fixture
@@ -76,7 +78,32 @@ def test_fleet_show_of_a_device_gives_all_numbers(reader: Reader) -> None:
     assert "barn-2" not in shown
     for text in ("48 °C", "lost before a worker: 0", "total (arrival to answer)", "80.0 MiB", "p99 [ms]"):
         assert text in shown
+    assert "from the network" not in shown
     reader("fleet", "show", "yard", "--device", "nowhere", code=4)
+
+
+def test_fleet_show_of_a_device_says_what_its_downloads_took(reader: Reader) -> None:
+    traffic = Traffic(artifact="b" * 64, received_bytes=120_000, reused_bytes=4_300_000)
+    first = Event(
+        fleet="yard",
+        device="barn-1",
+        kind="agent",
+        reason="fetched",
+        traffic=traffic,
+        boot_id="5-1c",
+        seq=900,
+        at_s=1.0,
+    )
+    changes = ({"device": "barn-2"}, {"seq": 901, "reason": "chunk_corrupted", "traffic": None})
+    told = [first, *(first.model_copy(update=change) for change in changes)]
+    store = Store.open(Workspace(reader.root))
+    with closing(store), store.begin() as session:
+        assert all(telemetry.add_event(session, event, now_s=240.0) for event in told)
+    (row,) = reader.json("fleet", "show", "yard", "--device", "barn-1")["devices"]
+    assert row["fetched"] == [{"received_s": 240.0, "variant": "onnx-int8", **traffic.model_dump()}]
+    shown = reader("fleet", "show", "yard", "--device", "barn-1")
+    for text in ("from the network", "117.2 KiB", "4.1 MiB", "onnx-int8"):
+        assert text in shown
 
 
 def test_trials(reader: Reader) -> None:

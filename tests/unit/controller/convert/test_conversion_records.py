@@ -162,6 +162,7 @@ def test_a_record_reads_back_as_it_was_written(root: Path) -> None:
     assert kept.parity == Parity(120.0, None, 1e-6, 128)
 
 
+@pytest.mark.usefixtures("children_here")
 def test_conversions_do_not_change_what_a_model_is(tmp_path: Path) -> None:
     """The content's digest tells an import of the same model: it must not depend on what was made of it."""
     root = write_folder(tmp_path / "model", MODEL_YAML)

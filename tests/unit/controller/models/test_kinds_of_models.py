@@ -25,6 +25,8 @@ from controller.models.preprocess.text import token_inputs
 from tests.unit.agent.inference.text import kit
 from wire.spec import Pipeline, TextPre
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 RANDOM = np.random.default_rng(12)
 OUTPUTS = 2
 

@@ -24,6 +24,8 @@ from tests.unit.controller.compress.small_models import conv_model, series, writ
 from tests.unit.controller.compress.small_tflite import FEATURES, rows, write_tflite
 from tests.unit.controller.models.sources.small_graphs import recurrent, save
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ from controller.models.preprocess import prepare
 from tests.unit.agent.inference.post.by_numpy import boxes_by_numpy, corners_of, same, sigmoid, softmax
 from wire.spec import DetectionPost
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 Floats = NDArray[np.float32]
 Outputs = dict[str, tuple[int, ...]]
 SIZE, ANCHORS = 32, 40

@@ -25,6 +25,8 @@ from controller.models.preprocess.text import check_tokeniser, token_inputs
 from controller.models.samples import calibration_samples, evaluation_samples, golden_inputs
 from tests.unit.agent.inference.text import kit
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 MODEL_YAML = f"""\
 schema: 1
 name: mood

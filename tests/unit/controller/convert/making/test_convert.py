@@ -201,6 +201,7 @@ def _layer(sign: float = 1.0) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_float_conversion_that_keeps_parity_is_the_models_file(
     torch_model: Path, context: ConvertContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_float_conversion_that_keeps_parity_is_the_models_file(
     assert "tflite" not in ModelFolder.load(torch_model).formats
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_wrong_conversion_is_kept_flagged_and_never_offered(
     torch_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_wrong_conversion_is_kept_flagged_and_never_offered(
     assert {kept.conversion.name for kept in model.conversions() if kept.because} == {"tflite-float", "tflite-fp16"}
 
 
+@pytest.mark.usefixtures("children_here")
 @pytest.mark.long
 def test_a_right_conversion_takes_the_place_of_a_wrong_one(
     torch_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -250,6 +253,7 @@ def test_a_right_conversion_takes_the_place_of_a_wrong_one(
     assert [path.name for path in (torch_model / "conversions").iterdir()] == ["tflite-float"]
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_source_that_is_another_network_than_the_models_file_is_told(
     torch_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +263,7 @@ def test_a_source_that_is_another_network_than_the_models_file_is_told(
     assert "its source, torch, gives other answers than rows.onnx" in str(kept.because)
 
 
+@pytest.mark.usefixtures("children_here")
 def test_a_file_that_does_not_run_is_flagged(
     torch_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from controller.models.samples import calibration_samples
 from tests.unit.controller.compress.small_tflite import expected, rows, write_tflite
 from tests.unit.controller.models.sources.small_graphs import FLOAT, graph, linear, save
 
+pytestmark = pytest.mark.usefixtures("children_here")
+
 LEAK = 0.97
 YAML = """\
 schema: 1

@@ -11,11 +11,16 @@ import yaml
 from controller.choose.intervals.loss import Claim
 from controller.choose.paired import LossBound
 from controller.compress.recipe import Recipe
+from controller.compress.search.classes.measurer import Reading
 from controller.compress.search.finish import Final
+from controller.compress.search.study import ClassTime
+from controller.compress.search.table.checked import Checked
 from controller.compress.search.timing.clock import Laps
 from controller.report.compress.build import loss_of, p50_of
+from controller.report.compress.fleet import Measured, fleet_part
 from controller.report.compress.page import figure_of, final_rows, render_search, tried_rows
 from controller.report.compress.write import write_search
+from tests.unit.controller.compress.search.spaces import recipe, row
 
 EVIL = "</script><b>x"
 
@@ -56,6 +61,7 @@ def document(pick: str | None = "onnx-fast") -> dict[str, Any]:
                      "wire_bytes": 1000, "peak_memory_bytes": 2**20},
         "variants": [fast, failed], "front": ["onnx-fast"], "knee": "onnx-fast", "pick": pick, "because": EVIL,
         "decided_on": "bound", "rejected": {"baseline": EVIL}, "finals": [control, final], "warnings": [EVIL],
+        "fleet": None,
         "reproduce": None,
     }  # fmt: skip
 
@@ -77,6 +83,25 @@ def test_figures_hold_all_that_was_timed_and_the_front_on_the_evaluation_samples
     points = {text for trace in figure["data"] for text in trace.get("hovertext", ())}
     assert any("onnx-fast" in text and "simplify()" in text for text in points)
     assert any("baseline" in text for text in points)
+
+
+def test_the_page_shows_what_each_class_takes_and_how_well_times_were_guessed() -> None:
+    fast = row(recipe("fast", {"simplify": {}}), classes={"pi": ClassTime(0.5, "measured", 2.0)}, loss=0.001)
+    over = row(recipe("wide", {"simplify": {}}), classes={"pi": ClassTime(0.9, "host")})
+    found = Measured(
+        "yard", "main", "devices", 20.0, 3.5, ("pi", "jetson"), {"pi": Checked(4, because=f"four graphs {EVIL}")},
+        {("pi", "onnx-fast"): Reading(0.5, 4.0, ("pi-1",)), ("pi", "onnx-wide"): Reading(because=EVIL, lacking=True)},
+    )  # fmt: skip
+    part = fleet_part(found, [fast, over])
+    pi, jetson = part["classes"]["pi"], part["classes"]["jetson"]
+    assert (pi["pick"], pi["ratio"], pi["p50_ms"], pi["control_ms"], pi["measured"]) == ("onnx-fast", 0.5, 2.0, 4.0, 1)
+    assert (jetson["pick"], jetson["because"]) == (None, "nothing was measured in this class")
+    assert pi["not_measured"] == {"onnx-wide": EVIL}
+    page = render_search({**document(), "fleet": json.loads(json.dumps(part, allow_nan=False))})
+    assert "What the devices of yard measured" in page
+    assert "3.5 of 20 device-minutes" in page
+    assert "pi-1" in page
+    assert "</script><b>" not in page
 
 
 def test_a_page_without_a_pick_says_so() -> None:
