@@ -97,8 +97,6 @@ def _version_of(python: Path) -> tuple[int, int]:
 def _install(path: Path) -> None:
     print(f"thresher: installing {path.relative_to(ROOT)} (a few minutes the first time)", flush=True)
     pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    # Of 15,000 modules some thousand are ever imported: Python compiles those when they are.
-    pip.append("--no-compile")
     environment = {**os.environ, "PIP_NO_INPUT": "1"}
     subprocess.run([*pip, "--require-hashes", "-r", str(path)], check=True, env=environment)
     # The build backend is in the lock, so nothing is fetched for this.

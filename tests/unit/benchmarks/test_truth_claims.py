@@ -227,8 +227,10 @@ def test_a_tool_without_turns_stands_still_in_the_others(tmp_path: Path, monkeyp
     with contextlib.closing(Stopped([sys.executable, "-c", program], "begins", result)) as tool:
         tool.ready()
         assert not tool.turn().full
+        while proc_state(tool.running.pid) != "T":  # the signal is on its way
+            time.sleep(0.001)
         before = (tmp_path / "seen").read_text()
-        assert proc_state(tool.running.pid) == "T"
+        time.sleep(0.05)
         assert (tmp_path / "seen").read_text() == before
         while not tool.turn().full:
             pass
