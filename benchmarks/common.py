@@ -127,11 +127,19 @@ def run(name: str, measure: Callable[[bool], Sequence[Claim]], arguments: Sequen
     options = parser.parse_args(arguments)
     before = conditions()
     claims = list(measure(options.quick))
-    around = {**before, "quick": options.quick, "load_1m_after": round(os.getloadavg()[0], 2)}
-    if options.json:
-        print(json.dumps({"benchmark": name, "conditions": around, "claims": [asdict(claim) for claim in claims]}))
-    else:
-        print(table(around, claims))
+    around = ended(before, options.quick)
+    print(document(name, around, claims) if options.json else table(around, claims))
+
+
+def ended(before: dict[str, object], quick: bool) -> dict[str, object]:
+    """Return the conditions of a run that is over: those before it, how it was asked for, and the load after it."""
+    return {**before, "quick": quick, "load_1m_after": round(os.getloadavg()[0], 2)}
+
+
+def document(name: str, around: dict[str, object], claims: Sequence[Claim], **more: object) -> str:
+    """Return the one JSON object that a benchmark prints. more: what it tells besides."""
+    told = {"benchmark": name, "conditions": around, "claims": [asdict(claim) for claim in claims]}
+    return json.dumps({**told, **more}, indent=1)
 
 
 def table(around: dict[str, object], claims: Sequence[Claim]) -> str:

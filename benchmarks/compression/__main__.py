@@ -12,14 +12,12 @@ Leaves out: the parts (the modules beside), and the page that is made of the res
 """
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.common import Claim, conditions, not_measured, repository, table
+from benchmarks.common import Claim, conditions, document, ended, not_measured, repository, table
 from benchmarks.compression.memory import memory_claim
 from benchmarks.compression.rows import Row, Shelf
 from benchmarks.compression.techniques import MODELS, Bench, technique_claims, technique_rows
@@ -39,8 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     found = retimed_rows if options.times_only else technique_rows
     rows = [row for name in models for row in found(name, bench, shelf, _say)]
     claims = [*technique_claims(rows), *([] if options.times_only else _memory(state, options.quick))]
-    around = {**before, "quick": options.quick, "load_1m_after": round(os.getloadavg()[0], 2)}
-    print(_json(around, claims, rows) if options.json else f"{_rows_text(rows)}\n{table(around, claims)}")
+    around = ended(before, options.quick)
+    if options.json:
+        print(document("compression", around, claims, rows=[asdict(each) for each in rows]))
+    else:
+        print(f"{_rows_text(rows)}\n{table(around, claims)}")
 
 
 def _memory(state: Path, quick: bool) -> list[Claim]:
@@ -49,11 +50,6 @@ def _memory(state: Path, quick: bool) -> list[Claim]:
         return [memory_claim(state / "memory", quick)]
     except (ControllerError, OSError) as exc:
         return [not_measured("memory while calibrating", "", "<= 1.5", f"{type(exc).__name__}: {exc}")]
-
-
-def _json(around: dict[str, object], claims: Sequence[Claim], rows: Sequence[Row]) -> str:
-    found = {"benchmark": "compression", "conditions": around, "claims": [asdict(each) for each in claims]}
-    return json.dumps({**found, "rows": [asdict(each) for each in rows]}, indent=1)
 
 
 def _rows_text(rows: Sequence[Row]) -> str:

@@ -50,10 +50,8 @@ def trains(recipe: Recipe) -> bool:
 
 def technique_rows(name: str, bench: Bench, shelf: Shelf, say: Say) -> Iterator[Row]:
     """Yield the baseline's row and one for each recipe; those that are kept are not measured again."""
-    model = ModelFolder.load(repository() / "models" / name)
-    judge = Judge(model, bench)
-    for recipe in (None, *bench.recipes()):
-        key = row_key(name, recipe, judge)
+    judge = judge_of(name, bench)
+    for recipe, key in row_keys(name, judge):
         row = shelf.row(key)
         if row is None:
             row = judge.row(recipe)
@@ -62,10 +60,16 @@ def technique_rows(name: str, bench: Bench, shelf: Shelf, say: Say) -> Iterator[
         yield row
 
 
-def row_key(name: str, recipe: Recipe | None, judge: "Judge") -> str:
-    """Return what decides a row."""
-    document = None if recipe is None else recipe_document(recipe)
-    return key_of(name, document, judge.samples.digest, recipe_code(recipe))
+def judge_of(name: str, bench: Bench) -> "Judge":
+    """Return the judge of a reference model."""
+    return Judge(ModelFolder.load(repository() / "models" / name), bench)
+
+
+def row_keys(name: str, judge: "Judge") -> Iterator[tuple[Recipe | None, str]]:
+    """Yield the baseline, as None, and each recipe, with what decides its row."""
+    for recipe in (None, *judge.bench.recipes()):
+        document = None if recipe is None else recipe_document(recipe)
+        yield recipe, key_of(name, document, judge.samples.digest, recipe_code(recipe))
 
 
 def recipe_code(recipe: Recipe | None) -> list[str]:

@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import repository
 from benchmarks.compression.rows import Row, Shelf, load
-from benchmarks.compression.techniques import Bench, Judge, Say, row_key
+from benchmarks.compression.techniques import Bench, Judge, Say, judge_of, row_keys
 from controller.compress.cache import Entry, PassCache
 from controller.compress.recipe import Recipe
 from controller.compress.variant import FailedVariant, Variant
 from controller.errors import UnusableModel
-from controller.models.folder import ModelFolder
 
 
 class KeptOnly(PassCache):
@@ -34,10 +32,8 @@ class KeptOnly(PassCache):
 
 def retimed_rows(name: str, bench: Bench, shelf: Shelf, say: Say) -> Iterator[Row]:
     """Yield the kept rows of a model, with the times of now where their variants are kept; nothing is made."""
-    model = ModelFolder.load(repository() / "models" / name)
-    judge = Judge(model, bench)
-    for recipe in (None, *bench.recipes()):
-        key = row_key(name, recipe, judge)
+    judge = judge_of(name, bench)
+    for recipe, key in row_keys(name, judge):
         row = shelf.row(key)
         if row is None:
             continue

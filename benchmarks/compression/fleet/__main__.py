@@ -14,7 +14,6 @@ Leaves out: the parts (the modules beside).
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Claim, at_least, conditions, repository, table
+from benchmarks.common import Claim, at_least, conditions, document, ended, repository, table
 from benchmarks.compression.fleet.arms import ARMS, SearchFailed, searched
 from benchmarks.compression.fleet.final import compared
 from benchmarks.compression.fleet.rules import Rules, read_rules
@@ -48,10 +47,11 @@ def main(arguments: Sequence[str]) -> None:
     seeds = [each for each in rules.seeds if options.seed in (None, each)]
     found = {seed: rows for seed in seeds if (rows := _seed(seed, folder, options.state.absolute(), rules)) is not None}
     verdicts = [verdict(name, [rows[name]["log_ratio"] for rows in found.values()]) for name in rules.classes]
-    around = {**before, "quick": options.quick, "load_1m_after": round(os.getloadavg()[0], 2)}
+    around = ended(before, options.quick)
     claims = [claim(verdicts)]
     if options.json:
-        print(_json(around, claims, verdicts, found))
+        seeds_told = {str(seed): rows for seed, rows in found.items()}
+        print(document("compression.fleet", around, claims, verdicts=_finite(verdicts), seeds=seeds_told))
     else:
         print("\n".join([table(around, claims), *map(str, verdicts)]))
 
@@ -86,15 +86,12 @@ def _kept(path: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     return kept
 
 
-def _json(
-    around: dict[str, object], claims: Sequence[Claim], verdicts: Sequence[Verdict], found: Mapping[int, Rows]
-) -> str:
-    rows = [
+def _finite(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Return verdicts as JSON types: a bound that is not known is null."""
+    return [
         {key: value if not isinstance(value, float) or isfinite(value) else None for key, value in asdict(each).items()}
         for each in verdicts
     ]
-    told = {"benchmark": "compression.fleet", "conditions": around, "claims": [asdict(each) for each in claims]}
-    return json.dumps({**told, "verdicts": rows, "seeds": {str(seed): rows for seed, rows in found.items()}}, indent=1)
 
 
 def _say(text: str) -> None:

@@ -15,14 +15,12 @@ Leaves out: the parts (the modules beside).
 """
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.common import Claim, conditions, not_measured, repository, table
+from benchmarks.common import Claim, conditions, document, ended, not_measured, repository, table
 from benchmarks.compression.peers.course import Ground, model_rows
 from benchmarks.compression.peers.environments import NAMES, NotInstalled, install, lock
 from benchmarks.compression.peers.front import model_claims, run_claims
@@ -65,14 +63,9 @@ def _measured(options: argparse.Namespace) -> None:
         rows += found
         claims += model_claims(name, found)
     claims += run_claims(rows)
-    around = {**before, "quick": options.quick, "load_1m_after": round(os.getloadavg()[0], 2)}
+    around = ended(before, options.quick)
     if options.json:
-        found_all = {
-            "benchmark": "compression-peers",
-            "conditions": around,
-            "claims": [asdict(each) for each in claims],
-        }
-        print(json.dumps({**found_all, "rows": [asdict(row) for row in rows]}, indent=1))
+        print(document("compression-peers", around, claims, rows=[asdict(row) for row in rows]))
     else:
         print("\n".join([*map(_line, rows), table(around, claims)]))
 

@@ -1,7 +1,6 @@
 """The product against independent measurements of the same model, in turns: whatever wanders on the host meets both."""
 
 import contextlib
-import functools
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -23,51 +22,48 @@ MOST_TOOL_PERCENT = 2.0
 Rounds = Sequence[tuple[float, float]]
 """(product / peer, the peer's inference [ns]) of each round."""
 
+Start = Callable[[], Talking | Stopped]
+
+LOOP_SAID = (
+    "compiled C, one thread, over the library that the product runs, for want of ONNX Runtime's own perf test, which "
+    "is in no package"
+)
+TOOL_SAID = (
+    f"{LITERT_TOOL}, one thread; it rounds to 0.01 ms, copies no tensors, and knows no turns: it is stopped by a "
+    f"signal while the product has its turns of {STOPPED_TURN_S:g} s"
+)
+
 
 def peer_claims(product: Product, folder: Path, rounds: int) -> list[Claim]:
     """Return the claims on a plain loop, ONNX Runtime's C API, and LiteRT's own tool."""
     onnx, lite = (write_leaf(folder / f"leaf-{engine}", engine) for engine in ("onnxruntime", "litert"))
-    plain = plain_claim(_rounds(product, onnx, lambda: plain_loop(onnx), rounds))
-    said = (
-        "compiled C, one thread, over the library that the product runs, for want of ONNX Runtime's own perf test, "
-        "which is in no package"
-    )
 
-    def loop() -> Callable[[], Talking]:
-        return functools.partial(OrtLoop(folder).start, onnx)
+    def taken(bundle: Path, start: Start) -> Rounds:
+        return [_round(product, bundle, start, number) for number in range(rounds)]
 
-    def tool() -> Callable[[], Stopped]:
-        return functools.partial(litert_tool, lite, folder, infer_ns(product.once(lite)))
+    def by_loop() -> Rounds:
+        loop = OrtLoop(folder)
+        return taken(onnx, lambda: loop.start(onnx))
 
-    told = (
-        f"{LITERT_TOOL}, one thread; it rounds to 0.01 ms, copies no tensors, and knows no turns: it is stopped by a "
-        f"signal while the product has its turns of {STOPPED_TURN_S:g} s"
-    )
+    def by_tool() -> Rounds:
+        expected_ns = infer_ns(product.once(lite))
+        return taken(lite, lambda: litert_tool(lite, folder, expected_ns))
+
     return [
-        plain,
-        _tool("ONNX Runtime, loop over its C API, difference", (product, onnx, rounds), loop, said),
-        _tool("LiteRT, its own benchmark tool, difference", (product, lite, rounds), tool, told),
+        plain_claim(taken(onnx, lambda: plain_loop(onnx))),
+        _tool("ONNX Runtime, loop over its C API, difference", by_loop, LOOP_SAID),
+        _tool("LiteRT, its own benchmark tool, difference", by_tool, TOOL_SAID),
     ]
 
 
-def _tool(
-    name: str,
-    what: tuple[Product, Path, int],
-    found: Callable[[], Callable[[], Talking | Stopped]],
-    said: str,
-) -> Claim:
-    product, bundle, rounds = what
+def _tool(name: str, take: Callable[[], Rounds], said: str) -> Claim:
     try:
-        return tool_claim(name, _rounds(product, bundle, found(), rounds), said)
+        return tool_claim(name, take(), said)
     except NoTool as exc:
         return not_measured(name, "%", f"<= {MOST_TOOL_PERCENT:g}", str(exc))
 
 
-def _rounds(product: Product, bundle: Path, start: Callable[[], Talking | Stopped], rounds: int) -> Rounds:
-    return [_round(product, bundle, start, number) for number in range(rounds)]
-
-
-def _round(product: Product, bundle: Path, start: Callable[[], Talking | Stopped], number: int) -> tuple[float, float]:
+def _round(product: Product, bundle: Path, start: Start, number: int) -> tuple[float, float]:
     """Take a round: a fresh process of either, in turns. A peer that tells each turn is compared turn by turn."""
     with contextlib.closing(start()) as peer:
         peer.ready()

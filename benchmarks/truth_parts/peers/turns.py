@@ -12,7 +12,6 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from agent.measure.lock_step.turns import END, GO, Said
 from benchmarks.truth_parts.product import pinned
@@ -26,19 +25,6 @@ STOPPED_TURN_S = 0.15
 
 class NoTool(Exception):
     """The tool cannot be had here; the text says why."""
-
-
-class Peer(Protocol):
-    """An independent measurement in a process of its own. Between turns it does not compute."""
-
-    def ready(self) -> None:
-        """Wait until it has loaded and is warm."""
-
-    def turn(self) -> Said:
-        """Let it take a turn."""
-
-    def medians_ns(self) -> list[float]:
-        """End it; return what it found: a median of each turn, or one of all of them."""
 
 
 class Process:

@@ -6,7 +6,6 @@ so that longer and shorter trainings share them. Leaves out: making them (`contr
     kept_views(order, views=16, context)  # a folder: inputs.npy, known.npy, targets.npy
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from controller.compress.cache import cache_key
 from controller.compress.passes.base import PassContext
+from controller.convert.conversion import file_digest
 from controller.convert.environments import Limits, required, run_worker
 from controller.errors import UnusableModel
 
@@ -45,7 +45,7 @@ def kept_views(order: Mapping[str, Any], views: int, context: PassContext) -> Pa
     count = count_for(order, views)
     parts = {
         "what": "views",
-        "files": {name: _digest(order[name]) for name in _FILES},
+        "files": {name: file_digest(Path(order[name])) if order[name] else None for name in _FILES},
         **{name: order[name] for name in ("classes", "augment", "seed")},
         "views": views,
         "count": count,
@@ -69,11 +69,3 @@ def count_for(order: Mapping[str, Any], views: int) -> int:
     samples = len(np.load(order["inputs"], mmap_mode="r", allow_pickle=False))
     looked_at = order["settings"]["steps"] * order["settings"]["batch"]
     return int(min(views * samples, max(FEWEST, 1 << (looked_at - 1).bit_length())))
-
-
-def _digest(path: str | None) -> str | None:
-    """Return what a file holds; none where there is none."""
-    if path is None:
-        return None
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
